@@ -1,0 +1,12 @@
+//! Rows that come in or go out as whole SST files.
+
+mod bulk;
+mod checkpoint;
+mod restore;
+mod rewrite;
+mod sst;
+
+pub use bulk::BulkLoad;
+pub use restore::{Publish, RestoringKeyspace};
+pub(crate) use restore::Restores;
+pub use sst::{SstSummary, SstWriter};

@@ -1,0 +1,336 @@
+//! Keyspaces that are being restored: hidden, resumable, and published all at once.
+//!
+//! A restore makes a hidden keyspace for each one it brings back, ingests the files of each layer,
+//! oldest layer first, and publishes all of them in one commit. A crash before that leaves
+//! nothing visible; beginning the same restore again finds the hidden keyspaces and which layers
+//! they already have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use icecore_mvcc::{Descriptor, KeyspaceId, KeyspaceName, KeyspaceSettings, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
+use rocksdb::WriteBatch;
+use serde::{Deserialize, Serialize};
+
+use super::bulk::ingest;
+use crate::commit::{Batch, Durability};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::keyspace::Keyspace;
+use crate::meta::Mark;
+use crate::store::Space;
+
+/// The durable record of one keyspace's unfinished restore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    restore_id: String,
+    name: String,
+    id: KeyspaceId,
+    settings: KeyspaceSettings,
+    /// Tags of the layers that are in.
+    ingested: Vec<String>,
+}
+
+impl Record {
+    fn key(&self) -> String {
+        format!("{}/{}", self.restore_id, self.name)
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::corrupt(format!("restore record of {}: {e}", self.name)))
+    }
+}
+
+/// A hidden keyspace with its record.
+struct Hidden {
+    restore_id: String,
+    space: Arc<Space>,
+    state: Mutex<State>,
+}
+
+/// Guarded by `Hidden::state`, which is held while a layer comes in.
+struct State {
+    record: Record,
+    /// Neither published nor abandoned.
+    open: bool,
+}
+
+impl Hidden {
+    fn new(record: Record, space: Arc<Space>) -> Arc<Self> {
+        Arc::new(Self { restore_id: record.restore_id.clone(), space, state: Mutex::new(State { record, open: true }) })
+    }
+
+    /// Locks the state; an error once the restore is over.
+    fn lock_open(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        if state.open {
+            return Ok(state);
+        }
+        Err(self.refused("published or abandoned already", "begin a new restore"))
+    }
+
+    fn refused(&self, state: &str, way_out: &'static str) -> Error {
+        let (restore, name) = (self.restore_id.clone(), self.space.name().to_owned());
+        Error::Restore { restore, name, state: state.to_owned(), way_out }
+    }
+}
+
+/// The unfinished restores of an engine, by record key.
+#[derive(Default)]
+pub(crate) struct Restores {
+    hidden: Mutex<BTreeMap<String, Arc<Hidden>>>,
+}
+
+impl Restores {
+    /// Whether a column family belongs to an unfinished restore.
+    pub(crate) fn owns(&self, id: KeyspaceId) -> bool {
+        self.hidden.lock().values().any(|h| h.space.id() == id)
+    }
+}
+
+/// A keyspace on its way back. Not visible until [`Engine::publish_restore`].
+#[derive(Clone)]
+pub struct RestoringKeyspace {
+    engine: Engine,
+    hidden: Arc<Hidden>,
+}
+
+/// How a restored keyspace is to be published.
+pub struct Publish {
+    /// The keyspace.
+    pub keyspace: RestoringKeyspace,
+    /// Reads below this time will be refused: the oldest time at which its history is whole.
+    pub threshold: Timestamp,
+}
+
+impl RestoringKeyspace {
+    /// The name it will have.
+    pub fn name(&self) -> &str {
+        self.hidden.space.name()
+    }
+
+    /// The restore it belongs to.
+    pub fn restore_id(&self) -> String {
+        self.hidden.restore_id.clone()
+    }
+
+    /// Tags of the layers that are in.
+    pub fn ingested(&self) -> Vec<String> {
+        self.hidden.state.lock().record.ingested.clone()
+    }
+
+    /// Moves the files of one layer in. The files must not overlap each other; layers go oldest
+    /// first. A layer that is in already (by its tag) is skipped; returns whether it was new.
+    ///
+    /// # Errors
+    /// [`Error::Rocks`] when a file is damaged or the disk fails; [`Error::Restore`] when the
+    /// restore was published or abandoned.
+    pub fn ingest(&self, layer_tag: &str, files: &[PathBuf]) -> Result<bool> {
+        self.engine.check_writable("restore a keyspace")?;
+        let mut state = self.hidden.lock_open()?;
+        if state.record.ingested.iter().any(|tag| tag == layer_tag) {
+            return Ok(false);
+        }
+        if !files.is_empty() {
+            ingest(self.hidden.space.cf(), files)?;
+        }
+        // A crash before this line ingests the layer again: the same versions, the same bytes.
+        let mut updated = state.record.clone();
+        updated.ingested.push(layer_tag.to_owned());
+        self.engine.meta().set_restore(&updated.key(), &updated.encode()?)?;
+        state.record = updated;
+        Ok(true)
+    }
+}
+
+impl Engine {
+    /// Begins to restore a keyspace, or goes on where the same restore was interrupted.
+    ///
+    /// # Errors
+    /// [`Error::KeyspaceExists`], [`Error::Invalid`]; [`Error::Restore`] when another restore
+    /// holds the name.
+    pub fn begin_restore(
+        &self,
+        restore_id: &str,
+        name: &str,
+        settings: KeyspaceSettings,
+    ) -> Result<RestoringKeyspace> {
+        self.check_writable("restore a keyspace")?;
+        KeyspaceName::parse(name)?;
+        settings.validate()?;
+        let _changes = self.catalog().changes.lock();
+        if self.catalog().live(name).is_some() {
+            return Err(Error::KeyspaceExists { name: name.to_owned() });
+        }
+        if let Some(hidden) = self.restores().hidden.lock().values().find(|h| h.space.name() == name) {
+            if hidden.restore_id == restore_id {
+                return Ok(RestoringKeyspace { engine: self.clone(), hidden: Arc::clone(hidden) });
+            }
+            return Err(hidden.refused("not finished", "run that restore again to finish it, or abandon it"));
+        }
+        let id = self.meta().take_keyspace_id()?;
+        let record =
+            Record { restore_id: restore_id.to_owned(), name: name.to_owned(), id, settings, ingested: Vec::new() };
+        let (cf, threshold) = self.create_family(id)?;
+        self.meta().set_restore(&record.key(), &record.encode()?)?;
+        let space = Space::new(hidden_descriptor(&record), cf, threshold, self.options().pooled_iterators);
+        hold_compactions(&space, true)?;
+        let key = record.key();
+        let hidden = Hidden::new(record, Arc::new(space));
+        self.restores().hidden.lock().insert(key, Arc::clone(&hidden));
+        Ok(RestoringKeyspace { engine: self.clone(), hidden })
+    }
+
+    /// The keyspaces of unfinished restores.
+    pub fn restoring(&self) -> Vec<RestoringKeyspace> {
+        let hidden = self.restores().hidden.lock();
+        hidden.values().map(|h| RestoringKeyspace { engine: self.clone(), hidden: Arc::clone(h) }).collect()
+    }
+
+    /// Makes restored keyspaces visible, all in one durable commit, and moves the clock past
+    /// `newest`, the newest timestamp in them.
+    ///
+    /// # Errors
+    /// Nothing is published with [`Error::KeyspaceExists`] when a name was taken meanwhile,
+    /// [`Error::Restore`] when one was published or abandoned already or is given twice, and
+    /// [`Error::InFuture`] for a threshold that lies after `newest` and now.
+    pub fn publish_restore(&self, restored: Vec<Publish>, newest: Timestamp) -> Result<Vec<Keyspace>> {
+        self.check_writable("publish a restore")?;
+        let _changes = self.catalog().changes.lock();
+        self.check_publishable(&restored, newest)?;
+        let mut states = Vec::new();
+        for publish in &restored {
+            states.push(publish.keyspace.hidden.lock_open()?);
+        }
+        self.sequencer().advance(newest)?;
+        let mut rows = Batch::new();
+        let ticket = self.sequencer().assign(|ts| {
+            for state in &states {
+                rows.ops.append(&mut self.descriptor_batch(&published_descriptor(&state.record, ts))?.ops);
+            }
+            rows.prepare()
+        })?;
+        let mut raw = WriteBatch::default();
+        for (publish, state) in restored.iter().zip(&states) {
+            self.meta().add_mark(&mut raw, Mark::Threshold, state.record.id, publish.threshold);
+            self.meta().remove_restore(&mut raw, &state.record.key());
+        }
+        let ts = ticket.timestamp();
+        self.write_commit(ticket, raw, &rows.ops, Durability::Sync, || {
+            for (publish, state) in restored.iter().zip(&mut states) {
+                let space = &publish.keyspace.hidden.space;
+                space.set_descriptor(published_descriptor(&state.record, ts));
+                space.raise_read_floor(publish.threshold);
+                space.raise_filter_threshold(publish.threshold);
+                self.catalog().insert(Arc::clone(space));
+                self.restores().hidden.lock().remove(&state.record.key());
+                state.open = false;
+            }
+        })?;
+        drop(states);
+        tracing::info!(keyspaces = restored.len(), at = %ts, "restore published");
+        Ok(restored.into_iter().map(|publish| self.opened(&publish.keyspace.hidden.space)).collect())
+    }
+
+    /// What can be refused before anything is locked or written.
+    fn check_publishable(&self, restored: &[Publish], newest: Timestamp) -> Result<()> {
+        let mut ids = BTreeSet::new();
+        let now = self.now().max(newest);
+        for Publish { keyspace, threshold } in restored {
+            let name = keyspace.name();
+            if !self.same(&keyspace.engine) {
+                return Err(Error::ForeignHandle { what: format!("the restore of keyspace {name}") });
+            }
+            if !ids.insert(keyspace.hidden.space.id()) {
+                return Err(keyspace.hidden.refused("given twice", "publish each keyspace once"));
+            }
+            if self.catalog().live(name).is_some() {
+                return Err(Error::KeyspaceExists { name: name.to_owned() });
+            }
+            if *threshold > now {
+                return Err(Error::InFuture { requested: *threshold, now });
+            }
+        }
+        Ok(())
+    }
+
+    /// A published keyspace, compacted from now on.
+    fn opened(&self, space: &Arc<Space>) -> Keyspace {
+        if let Err(e) = hold_compactions(space, !self.options().auto_compactions) {
+            // It is published all the same, and the next open lets it be compacted.
+            tracing::warn!(keyspace = space.name(), error = %e, "compactions could not be started");
+        }
+        Keyspace::new(self.clone(), Arc::clone(space))
+    }
+
+    /// Gives an unfinished restore up and frees what it brought. Returns how many keyspaces
+    /// were given up.
+    ///
+    /// # Errors
+    /// [`Error::Rocks`] when the disk fails.
+    pub fn abandon_restore(&self, restore_id: &str) -> Result<usize> {
+        self.check_writable("abandon a restore")?;
+        let _changes = self.catalog().changes.lock();
+        let mut abandoned = 0;
+        for keyspace in self.restoring() {
+            if keyspace.hidden.restore_id != restore_id {
+                continue;
+            }
+            let mut state = keyspace.hidden.lock_open()?;
+            // The record first: a column family without one is dropped by the next open.
+            let mut batch = WriteBatch::default();
+            self.meta().remove_restore(&mut batch, &state.record.key());
+            self.meta().write(batch)?;
+            state.open = false;
+            self.restores().hidden.lock().remove(&state.record.key());
+            self.drop_family(state.record.id)?;
+            abandoned += 1;
+        }
+        Ok(abandoned)
+    }
+
+    /// Finds the unfinished restores when the database is opened.
+    pub(crate) fn load_restores(&self, open: impl Fn(Descriptor) -> Result<Arc<Space>>) -> Result<()> {
+        for json in self.meta().restores()? {
+            let record: Record =
+                serde_json::from_slice(&json).map_err(|e| Error::corrupt(format!("restore record: {e}")))?;
+            let space = open(hidden_descriptor(&record))?;
+            if !self.is_read_only() {
+                hold_compactions(&space, true)?;
+            }
+            self.restores().hidden.lock().insert(record.key(), Hidden::new(record, space));
+        }
+        Ok(())
+    }
+}
+
+/// The descriptor of a keyspace that is published at `ts`.
+fn published_descriptor(record: &Record, ts: Timestamp) -> Descriptor {
+    Descriptor { created: ts, introduced: ts, index_since: ts, ..hidden_descriptor(record) }
+}
+
+/// The descriptor of a keyspace that is not visible yet.
+fn hidden_descriptor(record: &Record) -> Descriptor {
+    Descriptor {
+        id: record.id,
+        name: record.name.clone(),
+        settings: record.settings.clone(),
+        created: Timestamp::MIN,
+        dropped: None,
+        introduced: Timestamp::MIN,
+        index_since: Timestamp::MIN,
+    }
+}
+
+/// Stops or starts compactions of a keyspace. While layers come in, one on the other, each must
+/// find the level below it empty of running compactions.
+fn hold_compactions(space: &Space, hold: bool) -> Result<()> {
+    let value = if hold { "true" } else { "false" };
+    space
+        .cf()
+        .db()
+        .set_options_cf(space.cf().handle(), &[("disable_auto_compactions", value)])
+        .map_err(Error::rocks("change the options of a keyspace"))
+}

@@ -1,0 +1,92 @@
+//! Rows of the system keyspace: what the engine and the crates above keep about themselves.
+//!
+//! They are ordinary versioned rows, so a backup as of a time sees them as they were then. A row
+//! is named by its kind (`keyspace`, `protected`, …) and a key within the kind; its value is JSON.
+
+use icecore_mvcc::{KeyRange, Timestamp};
+
+use crate::commit::{Batch, Durability};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::keyspace::Keyspace;
+use crate::read::{ScanDirection, Snapshot};
+
+/// Access to the rows of the system keyspace; from [`Engine::system`].
+#[derive(Debug, Clone)]
+pub struct SystemRows {
+    keyspace: Keyspace,
+}
+
+impl SystemRows {
+    pub(crate) fn new(keyspace: Keyspace) -> Self {
+        Self { keyspace }
+    }
+
+    /// The keyspace that holds the rows.
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    /// Writes a row, durably.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`].
+    pub fn put(&self, kind: &str, key: &str, json: Vec<u8>) -> Result<Timestamp> {
+        let mut batch = Batch::new();
+        batch.put(&self.keyspace, row_key(kind, key), json);
+        self.keyspace.engine().commit(batch, Durability::Sync)
+    }
+
+    /// Removes a row, durably.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`].
+    pub fn delete(&self, kind: &str, key: &str) -> Result<Timestamp> {
+        let mut batch = Batch::new();
+        batch.delete(&self.keyspace, row_key(kind, key));
+        self.keyspace.engine().commit(batch, Durability::Sync)
+    }
+
+    /// A row as it is now.
+    ///
+    /// # Errors
+    /// When RocksDB cannot read.
+    pub fn get(&self, kind: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        self.keyspace.get(&row_key(kind, key))
+    }
+
+    /// All rows of a kind as they are now, by key.
+    ///
+    /// # Errors
+    /// When RocksDB cannot read.
+    pub fn list(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        self.list_at(&self.keyspace.engine().snapshot(), kind)
+    }
+
+    /// All rows of a kind as they were, by key.
+    ///
+    /// # Errors
+    /// As [`Keyspace::scan`].
+    pub fn list_at(&self, at: &Snapshot, kind: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        let prefix = row_key(kind, "");
+        let mut rows = Vec::new();
+        for entry in self.keyspace.scan(at, &KeyRange::prefix(&prefix), ScanDirection::Forward)? {
+            let entry = entry?;
+            let key = entry.key.get(prefix.len()..).unwrap_or_default();
+            rows.push((String::from_utf8_lossy(key).into_owned(), entry.value));
+        }
+        Ok(rows)
+    }
+}
+
+/// The user key of a system row.
+pub(crate) fn row_key(kind: &str, key: &str) -> Vec<u8> {
+    format!("{kind}/{key}").into_bytes()
+}
+
+impl Engine {
+    /// The rows that the engine and the crates above keep about themselves.
+    pub fn system(&self) -> SystemRows {
+        SystemRows::new(self.system_keyspace())
+    }
+}

@@ -1,0 +1,26 @@
+//! What the engine promises, topic by topic, through its public interface.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod bulk_load;
+mod catalog;
+mod checkpoint;
+mod clock;
+mod commit;
+mod common;
+mod folder;
+mod gc;
+mod handles;
+mod read_only;
+mod reads;
+mod restore;
+mod transactions;
+mod walk;
+mod window;
