@@ -1,0 +1,162 @@
+//! Reading layers: manifests, what is stored beside them, and data files.
+
+use std::collections::BTreeMap;
+
+use super::Collection;
+use crate::error::{Error, Result};
+use crate::fetch;
+use crate::hash::ContentHash;
+use crate::ids::FileId;
+use crate::layer::{MANIFEST_NAME, data_name};
+use crate::manifest::{FileEntry, Manifest, codec};
+use crate::marker::LayerEntry;
+use crate::path::LayerPath;
+
+impl Collection {
+    /// Reads a layer's manifest by its path alone, with its hash.
+    ///
+    /// The manifest is whole and undamaged, and belongs to this collection and this path. That it is the
+    /// one that was committed is known only by the index: [`Collection::read_layer`].
+    ///
+    /// # Errors
+    /// [`Error::ManifestMissing`]; [`Error::BadMagic`], [`Error::Truncated`], [`Error::TrailingBytes`],
+    /// [`Error::FrameChecksum`], [`Error::NewerFormat`], [`Error::TooLarge`], [`Error::InvalidManifest`] for
+    /// what is wrong with it; [`Error::MissingObject`] for a side file; those of the store.
+    pub async fn read_manifest(&self, layer: &LayerPath) -> Result<(Manifest, ContentHash)> {
+        self.read_manifest_of(layer, None).await
+    }
+
+    /// Reads the manifest of a layer that the index lists.
+    ///
+    /// # Errors
+    /// Those of [`Collection::read_manifest`], and [`Error::HashMismatch`] if it is not the one that was
+    /// committed.
+    pub async fn read_layer(&self, entry: &LayerEntry) -> Result<Manifest> {
+        let (manifest, _) = self
+            .read_manifest_of(&entry.path, Some(entry.manifest_hash))
+            .await?;
+        if (manifest.start, manifest.end) != (entry.start, entry.end) {
+            return Err(Error::InvalidManifest {
+                path: entry.path.object(MANIFEST_NAME).to_string(),
+                reason: format!(
+                    "it covers {} to {}, its marker says {} to {}",
+                    manifest.start, manifest.end, entry.start, entry.end
+                ),
+            });
+        }
+        Ok(manifest)
+    }
+
+    async fn read_manifest_of(
+        &self,
+        layer: &LayerPath,
+        expected: Option<ContentHash>,
+    ) -> Result<(Manifest, ContentHash)> {
+        let object = layer.object(MANIFEST_NAME);
+        let path = object.to_string();
+        let parse = |content: &[u8]| {
+            let actual = ContentHash::of(content);
+            // What is damaged says so itself, and better than a hash; an intact one may be the wrong one.
+            let decoded = codec::decode(&path, content)?;
+            match expected.filter(|expected| *expected != actual) {
+                Some(expected) => Err(Error::HashMismatch {
+                    path: path.clone(),
+                    expected,
+                    actual,
+                }),
+                None => Ok((decoded, actual)),
+            }
+        };
+        let read = self
+            .store()
+            .read(&object, codec::MAX_OBJECT_BYTES, parse)
+            .await?;
+        let Some((mut decoded, hash)) = read else {
+            let (layer, location) = (layer.clone(), self.location().to_owned());
+            return Err(Error::ManifestMissing {
+                layer,
+                path,
+                location,
+            });
+        };
+        for side_file in decoded.side_files().to_vec() {
+            let object = layer.object(&side_file.name);
+            let parse =
+                |content: &[u8]| codec::decode_side_file(&side_file, object.as_ref(), content);
+            let list = self
+                .store()
+                .read(&object, codec::MAX_OBJECT_BYTES, parse)
+                .await?;
+            let missing = || Error::MissingObject {
+                path: object.to_string(),
+                location: self.location().to_owned(),
+            };
+            decoded.add(list.ok_or_else(missing)?, object.as_ref())?;
+        }
+        let manifest = decoded.finish(&path)?;
+        if manifest.collection_id != self.id() {
+            let reason = format!(
+                "it belongs to collection {}, this is {}",
+                manifest.collection_id,
+                self.id()
+            );
+            return Err(Error::InvalidManifest { path, reason });
+        }
+        if manifest.layer != *layer {
+            let reason = format!("it belongs to layer '{}'", manifest.layer);
+            return Err(Error::InvalidManifest { path, reason });
+        }
+        Ok((manifest, hash))
+    }
+
+    /// The data files that lie in a layer, named by its manifest or not, with their sizes. One listing.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn stored_files(&self, layer: &LayerPath) -> Result<BTreeMap<FileId, u64>> {
+        let listed = self.store().list(&layer.object("data")).await?;
+        let files = listed.iter().filter_map(|object| {
+            let id = object.location.filename()?.strip_suffix(".sst")?;
+            Some((id.parse().ok()?, object.size))
+        });
+        Ok(files.collect())
+    }
+
+    /// Copies a data file to a local one, which is replaced if it exists; verifies it on the way.
+    ///
+    /// Returns once the file and its directory entry are durable. Memory stays bounded, whatever the
+    /// manifest says. On an error the local file is removed.
+    ///
+    /// # Errors
+    /// [`Error::MissingObject`]; [`Error::CorruptFile`] if size, CRC32 or BLAKE3 differ, after reading it a
+    /// second time; [`Error::LocalFile`]; those of the store.
+    #[tracing::instrument(level = "debug", skip_all, fields(layer = %layer, file = %file.id))]
+    pub async fn fetch(
+        &self,
+        layer: &LayerPath,
+        file: &FileEntry,
+        to: &std::path::Path,
+    ) -> Result<()> {
+        fetch::read_verified(
+            self.store(),
+            &layer.object(data_name(file.id)),
+            fetch::expected(file),
+            Some(to),
+        )
+        .await
+    }
+
+    /// Reads a data file whole and verifies it, keeping nothing.
+    ///
+    /// # Errors
+    /// Those of [`Collection::fetch`].
+    pub async fn verify_file(&self, layer: &LayerPath, file: &FileEntry) -> Result<()> {
+        fetch::read_verified(
+            self.store(),
+            &layer.object(data_name(file.id)),
+            fetch::expected(file),
+            None,
+        )
+        .await
+    }
+}

@@ -1,0 +1,251 @@
+//! Writing a layer: claim a place, put files, check them, commit.
+//!
+//! [`claim`] finds a directory of the layer's own; [`LayerWriter::commit`] runs the protocol that
+//! [`Collection`] describes. A writer that is dropped leaves junk that no reader sees.
+
+mod claim;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use icecore_mvcc::Timestamp;
+use parking_lot::Mutex;
+
+use crate::collection::Collection;
+use crate::error::{Error, Result};
+use crate::hash::ContentHash;
+use crate::ids::{FileId, RunId};
+use crate::manifest::codec::{self, EncodedManifest, ListLimits};
+use crate::manifest::{LayerKind, Manifest};
+use crate::marker::{self, LayerEntry, MAX_MARKER_BYTES, content};
+use crate::path::LayerPath;
+use crate::store::PutOnce;
+use crate::upload::{self, StoredFile};
+
+/// The manifest's name within its layer.
+pub(crate) const MANIFEST_NAME: &str = "BACKUP_MANIFEST";
+
+/// A data file's name within its layer.
+pub(crate) fn data_name(id: FileId) -> String {
+    format!("data/{id}.sst")
+}
+
+/// A layer that is being written.
+#[derive(Debug)]
+pub struct LayerWriter {
+    collection: Collection,
+    layer: LayerPath,
+    run: RunId,
+    end: Timestamp,
+    parent: Option<LayerEntry>,
+    files: Mutex<Files>,
+}
+
+/// What was put into the layer.
+#[derive(Debug, Default)]
+struct Files {
+    written: BTreeMap<FileId, StoredFile>,
+    /// How many of them the last check saw.
+    checked: usize,
+}
+
+impl LayerWriter {
+    /// Where the layer lies.
+    #[must_use]
+    pub const fn layer(&self) -> &LayerPath {
+        &self.layer
+    }
+
+    /// What names this attempt.
+    #[must_use]
+    pub const fn run_id(&self) -> RunId {
+        self.run
+    }
+
+    /// The layer covers the versions after this: the parent's end, zero for a full.
+    #[must_use]
+    pub fn start(&self) -> Timestamp {
+        self.parent
+            .as_ref()
+            .map_or(Timestamp::MIN, |parent| parent.end)
+    }
+
+    /// The layer covers the versions up to and including this.
+    #[must_use]
+    pub const fn end(&self) -> Timestamp {
+        self.end
+    }
+
+    /// The hash of the parent's manifest; `None` for a full.
+    #[must_use]
+    pub fn parent_manifest(&self) -> Option<ContentHash> {
+        self.parent.as_ref().map(|parent| parent.manifest_hash)
+    }
+
+    /// Uploads a local file as a data file of the layer, under a new random name.
+    ///
+    /// The file must not change meanwhile. Several may be put at once; together they hold no more than
+    /// [`StoreOptions::upload_memory_bytes`](crate::StoreOptions::upload_memory_bytes) in memory.
+    ///
+    /// # Errors
+    /// [`Error::LocalFile`]; those of the store.
+    #[tracing::instrument(level = "debug", skip_all, fields(layer = %self.layer, file = %local.display()))]
+    pub async fn put_file(&self, local: &Path) -> Result<StoredFile> {
+        let stored = upload::upload(&self.collection, &self.layer, local).await?;
+        self.files.lock().written.insert(stored.id, stored);
+        Ok(stored)
+    }
+
+    /// Checks, in one listing, that the store holds every file put so far in its full size.
+    ///
+    /// # Errors
+    /// [`Error::WriteLost`] for the first that it does not; those of the store.
+    pub async fn check(&self) -> Result<()> {
+        let written = self.files.lock().written.clone();
+        let stored = self.collection.stored_files(&self.layer).await?;
+        for file in written.values() {
+            let actual = stored.get(&file.id);
+            if actual != Some(&file.stored_bytes) {
+                return Err(Error::WriteLost {
+                    path: self.layer.object(data_name(file.id)).to_string(),
+                    location: self.collection.location().to_owned(),
+                    expected: file.stored_bytes,
+                    actual: actual.map_or_else(|| "none".to_owned(), u64::to_string),
+                });
+            }
+        }
+        self.files.lock().checked = written.len();
+        Ok(())
+    }
+
+    /// Commits the layer: checks its files unless that was done since the last was put, then writes side
+    /// files, manifest, slot and markers.
+    ///
+    /// The manifest must be this layer's and name files that this writer put; files that it does not name
+    /// are left as junk.
+    ///
+    /// # Errors
+    /// [`Error::ChainExtended`] if another incremental was first, [`Error::LayerExists`] if another full
+    /// was; then nothing of this layer is listed. [`Error::InvalidManifest`], [`Error::WriteLost`]; those
+    /// of the store: then the layer may be listed or not, and is whole if it is.
+    #[tracing::instrument(skip_all, fields(layer = %self.layer))]
+    pub async fn commit(self, manifest: Manifest) -> Result<LayerEntry> {
+        let path = self.layer.object(MANIFEST_NAME);
+        self.validate(&manifest)
+            .map_err(|reason| Error::InvalidManifest {
+                path: path.to_string(),
+                reason,
+            })?;
+        let encoded = codec::encode(&manifest, path.as_ref(), ListLimits::default())?;
+        let all_checked = {
+            let files = self.files.lock();
+            files.checked == files.written.len()
+        };
+        if !all_checked {
+            self.check().await?;
+        }
+        self.put_manifest(&encoded).await?;
+        let entry = LayerEntry {
+            path: self.layer.clone(),
+            start: manifest.start,
+            end: manifest.end,
+            history_from: manifest.history_from(),
+            stored_bytes: manifest.stored_bytes(),
+            entries: manifest.entries(),
+            manifest_hash: encoded.hash,
+        };
+        self.list(&entry).await?;
+        let kind = if self.parent.is_some() {
+            "incremental"
+        } else {
+            "full"
+        };
+        metrics::counter!("icecore_archive_layers_committed_total", "kind" => kind).increment(1);
+        let (bytes, entries) = (entry.stored_bytes, entry.entries);
+        tracing::info!(kind, start = %entry.start, end = %entry.end, bytes, entries, "committed a layer");
+        Ok(entry)
+    }
+
+    /// Says what in the manifest is not of this layer.
+    fn validate(&self, manifest: &Manifest) -> Result<(), String> {
+        let kind = if self.parent.is_some() {
+            LayerKind::Incremental
+        } else {
+            LayerKind::Full
+        };
+        let same = manifest.collection_id == self.collection.id()
+            && manifest.kind == kind
+            && manifest.layer == self.layer
+            && manifest.parent_manifest == self.parent_manifest()
+            && (manifest.start, manifest.end) == (self.start(), self.end);
+        if !same {
+            return Err(
+                "its collection, kind, place, parent, start or end is not the layer's".to_owned(),
+            );
+        }
+        let files = self.files.lock();
+        for (_, file) in manifest.files() {
+            let named = StoredFile {
+                id: file.id,
+                stored_bytes: file.stored_bytes,
+                crc32: file.crc32,
+                blake3: file.blake3,
+            };
+            if files.written.get(&file.id) != Some(&named) {
+                return Err(format!("file {} was not put as it says", file.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the side files, then the manifest.
+    async fn put_manifest(&self, encoded: &EncodedManifest) -> Result<()> {
+        let store = self.collection.store();
+        for (name, object) in &encoded.side_files {
+            store
+                .put_mine(
+                    &self.layer.object(name),
+                    object.clone(),
+                    codec::MAX_OBJECT_BYTES,
+                )
+                .await?;
+        }
+        let path = self.layer.object(MANIFEST_NAME);
+        match store
+            .put_once(&path, encoded.object.clone(), codec::MAX_OBJECT_BYTES)
+            .await?
+        {
+            PutOnce::Stored => Ok(()),
+            PutOnce::Conflict(_) => Err(Error::LayerExists {
+                layer: self.layer.clone(),
+                location: self.collection.location().to_owned(),
+            }),
+        }
+    }
+
+    /// Makes the layer visible: slot and markers.
+    async fn list(&self, entry: &LayerEntry) -> Result<()> {
+        let full = self.layer.full();
+        if let Some(parent) = &self.parent {
+            let slot = marker::slot_path(full, parent.end);
+            if let PutOnce::Conflict(theirs) = self
+                .collection
+                .store()
+                .put_once(&slot, content::encode(entry)?, MAX_MARKER_BYTES)
+                .await?
+            {
+                let holder = self.collection.parse_slot(full, parent.end, &theirs)?.path;
+                return Err(Error::ChainExtended {
+                    full: full.clone(),
+                    end: parent.end,
+                    holder,
+                });
+            }
+        }
+        self.collection.put_layer_marker(entry).await?;
+        if self.parent.is_none() {
+            self.collection.put_latest_marker(entry).await?;
+        }
+        Ok(())
+    }
+}

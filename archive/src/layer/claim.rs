@@ -1,0 +1,187 @@
+//! Finding a layer's place, and mending what the writers before left unfinished.
+//!
+//! A writer claims its directory by putting `BACKUP-LOCK` into it, if absent. If that is taken it steps on
+//! by a hundredth of a second, up to a second; a path that the user chose does not step.
+
+use icecore_mvcc::Timestamp;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::LayerWriter;
+use crate::collection::{Chain, Collection};
+use crate::error::{Error, Result};
+use crate::ids::RunId;
+use crate::marker::{self, LatestMarker, LayerEntry, MAX_MARKER_BYTES, content};
+use crate::path::{FullPath, HUNDREDTH_NANOS, IncrementalPath, LayerPath};
+use crate::store::PutOnce;
+
+/// The name of the object that claims a layer's directory.
+const LOCK_NAME: &str = "BACKUP-LOCK";
+
+/// How many names a layer tries.
+const NAME_TRIES: u32 = 100;
+
+/// The content of a lock: who claimed the directory, and when by its clock.
+#[derive(Serialize)]
+struct Lock {
+    run: RunId,
+    claimed: Timestamp,
+}
+
+impl Collection {
+    /// Claims a place for a full backup: at that path, or one that is named for its end time.
+    ///
+    /// A path named for the end time is the writer's alone. A path of choice that a dead writer left is
+    /// taken over; if the other writer lives, whoever commits first has it.
+    ///
+    /// # Errors
+    /// [`Error::LayerExists`] and [`Error::NestedSubdirectory`] for a path of choice,
+    /// [`Error::NoFreeSubdirectory`] for the other; those of the store.
+    pub async fn begin_full(&self, end: Timestamp, at: Option<FullPath>) -> Result<LayerWriter> {
+        let run = RunId::random();
+        let layer = match at {
+            Some(full) => self.claim_chosen(full, run).await?,
+            None => {
+                self.claim_named(end, run, |end| LayerPath::full_at(FullPath::at(end)))
+                    .await?
+            }
+        };
+        Ok(LayerWriter {
+            collection: self.clone(),
+            layer,
+            run,
+            end,
+            parent: None,
+            files: Mutex::default(),
+        })
+    }
+
+    /// Claims a place for an incremental of that chain, from the chain's end to `end`.
+    ///
+    /// Markers of the chain that a dead writer did not get to write are written first.
+    ///
+    /// # Errors
+    /// [`Error::EmptyWindow`], [`Error::ChainGap`], [`Error::NoFreeSubdirectory`]; [`Error::DamagedMarker`]
+    /// if the chain's slot cannot be read; those of the store.
+    pub async fn begin_incremental(&self, chain: &Chain, end: Timestamp) -> Result<LayerWriter> {
+        if let Some(damage) = chain.damage().first() {
+            return Err(damage.clone());
+        }
+        let parent = chain.head()?;
+        let full = chain.full();
+        if end <= parent.end {
+            return Err(Error::EmptyWindow {
+                full: full.clone(),
+                end,
+                chain_end: parent.end,
+            });
+        }
+        self.heal(chain).await?;
+        let run = RunId::random();
+        let name = |end| LayerPath::incremental_at(full.clone(), IncrementalPath::at(end));
+        let layer = self.claim_named(end, run, name).await?;
+        Ok(LayerWriter {
+            collection: self.clone(),
+            layer,
+            run,
+            end,
+            parent: Some(parent),
+            files: Mutex::default(),
+        })
+    }
+
+    /// Claims the first free name from the end time on.
+    async fn claim_named(
+        &self,
+        end: Timestamp,
+        run: RunId,
+        name: impl Fn(Timestamp) -> LayerPath,
+    ) -> Result<LayerPath> {
+        for step in 0..u64::from(NAME_TRIES) {
+            let layer = name(Timestamp::from_nanos(
+                end.nanos().saturating_add(step * HUNDREDTH_NANOS),
+            ));
+            if self.claim(&layer, LOCK_NAME, run).await? {
+                return Ok(layer);
+            }
+        }
+        Err(Error::NoFreeSubdirectory {
+            first: name(end),
+            tries: NAME_TRIES - 1,
+            location: self.location().to_owned(),
+        })
+    }
+
+    /// Claims a path of the user's choosing, or joins those who did before.
+    async fn claim_chosen(&self, full: FullPath, run: RunId) -> Result<LayerPath> {
+        let layer = LayerPath::full_at(full.clone());
+        for existing in self.fulls().await? {
+            if existing.path == full {
+                return Err(Error::LayerExists {
+                    layer,
+                    location: self.location().to_owned(),
+                });
+            }
+            if existing.path.nests_with(&full) {
+                return Err(Error::NestedSubdirectory {
+                    wanted: full,
+                    existing: existing.path,
+                });
+            }
+        }
+        if !self.claim(&layer, LOCK_NAME, run).await? {
+            // Each writer leaves its own trace, so that cleaning up can tell who may be alive.
+            let name = format!("{LOCK_NAME}-{}", run.simple());
+            self.claim(&layer, &name, run).await?;
+        }
+        Ok(layer)
+    }
+
+    /// Puts a lock; `false` if another run's is there.
+    async fn claim(&self, layer: &LayerPath, name: &str, run: RunId) -> Result<bool> {
+        let lock = content::encode(&Lock {
+            run,
+            claimed: self.options().clock.now(),
+        })?;
+        let put = self
+            .store()
+            .put_once(&layer.object(name), lock, MAX_MARKER_BYTES)
+            .await?;
+        Ok(put == PutOnce::Stored)
+    }
+
+    /// Writes the markers that a writer which died did not get to.
+    async fn heal(&self, chain: &Chain) -> Result<()> {
+        for entry in chain.unmarked() {
+            tracing::info!(layer = %entry.path, "writing the missing marker of a layer");
+            self.put_layer_marker(entry).await?;
+        }
+        let full = chain
+            .layers()
+            .iter()
+            .find(|layer| layer.path.incremental().is_none());
+        let Some(full) = full else { return Ok(()) };
+        let marker = marker::latest_path(full.path.full(), full.end);
+        if self.store().size(&marker).await?.is_none() {
+            tracing::info!(full = %full.path, "writing the missing marker of a full backup");
+            self.put_latest_marker(full).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn put_layer_marker(&self, entry: &LayerEntry) -> Result<()> {
+        let layer = content::encode(entry)?;
+        self.store()
+            .put_mine(&marker::layer_path(entry), layer, MAX_MARKER_BYTES)
+            .await
+    }
+
+    pub(super) async fn put_latest_marker(&self, full: &LayerEntry) -> Result<()> {
+        let (path, end) = (full.path.full().clone(), full.end);
+        let marker = marker::latest_path(&path, end);
+        let latest = content::encode(&LatestMarker { full: path, end })?;
+        self.store()
+            .put_mine(&marker, latest, MAX_MARKER_BYTES)
+            .await
+    }
+}

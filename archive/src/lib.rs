@@ -1,0 +1,54 @@
+//! Backup collections in object storage, free of RocksDB: what lies there, how it is written, read and
+//! chosen.
+//!
+//! | concept | where |
+//! |---|---|
+//! | the address of a collection, without ever printing a credential | [`CollectionUri`] |
+//! | retries, limits, counters, the log of operations, faults put in by tests | [`StoreOptions`] |
+//! | a collection: fulls, chains, `LATEST` | [`Collection`], [`Chain`], [`BackupSelector`] |
+//! | writing a layer, once and for all | [`LayerWriter`] |
+//! | what a layer holds | [`Manifest`] |
+//! | reading data files, verified | [`Collection::fetch`] |
+//! | which layers a restore needs | [`plan`] |
+//!
+//! `docs/format/collection.md` and `docs/format/manifest.md` describe every byte that is written. Every
+//! failure is an [`Error`]: its text says what happened, to what, and what to do.
+
+#![forbid(unsafe_code)]
+
+mod collection;
+mod error;
+mod fetch;
+mod frame;
+#[cfg(test)]
+mod golden;
+mod hash;
+mod hex;
+mod ids;
+mod layer;
+mod manifest;
+mod marker;
+mod options;
+mod path;
+pub mod plan;
+mod progress;
+mod store;
+mod upload;
+mod uri;
+
+/// The crate whose stores collections lie in, for what [`StoreOptions::decorate`] puts in.
+pub use object_store;
+
+pub use collection::{AppendTarget, Chain, Collection, FullEntry};
+pub use error::{Error, Result};
+pub use hash::{ContentHash, Digest, ParseHashError};
+pub use ids::{ChainId, CollectionId, FileId, ParseFileIdError, RunId};
+pub use layer::LayerWriter;
+pub use manifest::{FileEntry, LayerKind, Manifest, ManifestKeyspace};
+pub use marker::{COLLECTION_FORMAT_VERSION, LayerEntry};
+pub use options::{Decorate, RetryOptions, StoreOptions};
+pub use path::{BackupSelector, FullPath, IncrementalPath, LayerPath, MAX_FULL_PATH_BYTES};
+pub use progress::{Progress, ProgressFn};
+pub use store::{Operation, OperationLog, Outcome, RequestCounts, Verb};
+pub use upload::StoredFile;
+pub use uri::CollectionUri;

@@ -1,0 +1,253 @@
+//! What a layer holds: the manifest, written last, the commit point of the layer.
+//!
+//! [`Manifest`] is the whole of it in memory, file lists included. [`codec`] turns it into objects and
+//! back; `docs/format/manifest.md` describes every byte. Fields that a reader does not know are ignored;
+//! what older readers must not ignore raises the format version.
+
+pub(crate) mod codec;
+
+use std::collections::{BTreeMap, HashSet};
+
+use icecore_mvcc::{Descriptor, EngineId, KeyRange, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::hash::ContentHash;
+use crate::ids::{ChainId, CollectionId, FileId};
+use crate::path::LayerPath;
+
+/// Whether a layer stands alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerKind {
+    /// It covers everything up to its end time.
+    Full,
+    /// It covers what changed since its parent's end.
+    Incremental,
+}
+
+/// Everything that is known of a layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The collection it belongs to.
+    pub collection_id: CollectionId,
+    /// The full backup it belongs to, with all its incrementals.
+    pub chain_id: ChainId,
+    /// The engine it was taken of: a chain belongs to one.
+    pub engine_id: EngineId,
+    /// The version of the engine that exported the files.
+    pub engine_version: String,
+    /// The version of the program that wrote the backup.
+    pub tool_version: String,
+    /// Full or incremental.
+    pub kind: LayerKind,
+    /// Where it lies.
+    pub layer: LayerPath,
+    /// The BLAKE3 of the parent's manifest object; `None` for a full.
+    pub parent_manifest: Option<ContentHash>,
+    /// It covers the versions after this: the parent's end, zero for a full.
+    pub start: Timestamp,
+    /// It covers the versions up to and including this.
+    pub end: Timestamp,
+    /// When it was committed, by the writer's clock.
+    pub created_at: Timestamp,
+    /// Whether it holds every version of its time rather than the newest of each key.
+    pub revision_history: bool,
+    /// Whether it was taken of all keyspaces, system rows included.
+    pub whole_engine: bool,
+    /// The patterns of keyspaces it was taken of; empty if of all.
+    pub patterns: Vec<String>,
+    /// The keyspaces at its end time, with their files.
+    pub keyspaces: Vec<ManifestKeyspace>,
+    /// Rows of the engine that are no keyspace's: schedules, records. By kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub system: BTreeMap<String, serde_json::Value>,
+}
+
+/// A keyspace in a layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ManifestKeyspace {
+    /// Its descriptor as of the layer's end.
+    pub descriptor: Descriptor,
+    /// Whether the layers before do not cover it: its files then hold all of it up to the layer's end.
+    pub introduced: bool,
+    /// The earliest time at which reads of this layer's versions are true, if it keeps history.
+    pub revision_start: Option<Timestamp>,
+    /// Its files.
+    #[serde(default)]
+    pub files: Vec<FileEntry>,
+}
+
+/// A data file: a sorted SST of stored keys and values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its name.
+    pub id: FileId,
+    /// A span of user keys that holds every key in it.
+    #[serde(with = "crate::hex::key_range")]
+    pub span: KeyRange,
+    /// The oldest version in it.
+    pub min_ts: Timestamp,
+    /// The newest version in it.
+    pub max_ts: Timestamp,
+    /// Versions in it, tombstones included.
+    pub entries: u64,
+    /// Tombstones in it.
+    pub tombstones: u64,
+    /// Bytes of the user keys and values in it.
+    pub logical_bytes: u64,
+    /// Bytes of the object.
+    pub stored_bytes: u64,
+    /// CRC32 (IEEE) of the object's bytes: finds damage in transfer.
+    pub crc32: u32,
+    /// BLAKE3 of the object's bytes: identifies the content.
+    pub blake3: ContentHash,
+}
+
+impl FileEntry {
+    /// The span from the first to the last user key of a file, both inclusive.
+    #[must_use]
+    pub fn span_of(first_key: &[u8], last_key: &[u8]) -> KeyRange {
+        let through_last = KeyRange::single(last_key);
+        KeyRange::new(first_key.to_vec(), through_last.end().map(<[u8]>::to_vec))
+    }
+}
+
+impl Manifest {
+    /// Every file with its keyspace.
+    pub fn files(&self) -> impl Iterator<Item = (&ManifestKeyspace, &FileEntry)> {
+        self.keyspaces
+            .iter()
+            .flat_map(|keyspace| keyspace.files.iter().map(move |file| (keyspace, file)))
+    }
+
+    /// Bytes of all its files as stored.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.files()
+            .fold(0, |sum, (_, file)| sum.saturating_add(file.stored_bytes))
+    }
+
+    /// Versions in all its files, tombstones included.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.files()
+            .fold(0, |sum, (_, file)| sum.saturating_add(file.entries))
+    }
+
+    /// The earliest time inside the layer that can be restored for some keyspace; `None` if only its end.
+    #[must_use]
+    pub fn history_from(&self) -> Option<Timestamp> {
+        if !self.revision_history {
+            return None;
+        }
+        match self.kind {
+            // What the layers before cover is readable throughout.
+            LayerKind::Incremental => Some(self.start),
+            LayerKind::Full => {
+                let earliest = self
+                    .keyspaces
+                    .iter()
+                    .filter_map(|keyspace| keyspace.revision_start)
+                    .min();
+                Some(earliest.unwrap_or(self.end))
+            }
+        }
+    }
+
+    /// Reads the bytes of a manifest object, whose name in errors is `path`.
+    ///
+    /// For tools that have the object alone: file lists in side files are left out, as
+    /// [`Collection::read_manifest`](crate::Collection::read_manifest) does not.
+    ///
+    /// # Errors
+    /// Those of [`Collection::read_manifest`](crate::Collection::read_manifest) for what is wrong with it.
+    pub fn from_object(path: &str, object: &[u8]) -> crate::Result<Self> {
+        codec::decode(path, object)?.finish(path)
+    }
+
+    /// Says what in it cannot be, in one line.
+    ///
+    /// # Errors
+    /// The reason, for [`Error::InvalidManifest`](crate::Error::InvalidManifest).
+    pub fn validate(&self) -> Result<(), String> {
+        self.validate_chain()?;
+        let mut ids = HashSet::new();
+        let mut keyspaces = HashSet::new();
+        for keyspace in &self.keyspaces {
+            if !keyspaces.insert(keyspace.descriptor.id) {
+                return Err(format!(
+                    "keyspace id {} appears twice",
+                    keyspace.descriptor.id
+                ));
+            }
+            keyspace.validate(self.start, self.end)?;
+            if let Some(twice) = keyspace.files.iter().find(|file| !ids.insert(file.id)) {
+                return Err(format!("file {} appears twice", twice.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// The fields that place the layer in its chain.
+    fn validate_chain(&self) -> Result<(), String> {
+        match self.kind {
+            LayerKind::Full => {
+                if self.start != Timestamp::MIN
+                    || self.parent_manifest.is_some()
+                    || self.layer.incremental().is_some()
+                {
+                    return Err(
+                        "a full backup has no start, no parent and no incremental path".to_owned(),
+                    );
+                }
+            }
+            LayerKind::Incremental => {
+                if self.parent_manifest.is_none() || self.layer.incremental().is_none() {
+                    return Err("an incremental has a parent and a path of its own".to_owned());
+                }
+                if self.start >= self.end {
+                    return Err(format!(
+                        "it ends at {}, not after its start {}",
+                        self.end, self.start
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ManifestKeyspace {
+    fn validate(&self, start: Timestamp, end: Timestamp) -> Result<(), String> {
+        let name = &self.descriptor.name;
+        if self.revision_start.is_some_and(|start| start > end) {
+            return Err(format!(
+                "the history of keyspace '{name}' begins after the layer's end"
+            ));
+        }
+        for file in &self.files {
+            if file.span.is_empty()
+                || file.min_ts > file.max_ts
+                || file.tombstones > file.entries
+                || file.entries == 0
+            {
+                return Err(format!(
+                    "file {} of keyspace '{name}' has bounds that exclude each other",
+                    file.id
+                ));
+            }
+            // What is introduced comes from zero, and so does a full; its oldest version may be at zero.
+            let from_zero = self.introduced || start == Timestamp::MIN;
+            if file.max_ts > end || (file.min_ts <= start && !from_zero) {
+                return Err(format!(
+                    "file {} of keyspace '{name}' holds versions from {} to {}, the layer covers {start} to {end}",
+                    file.id, file.min_ts, file.max_ts
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,194 @@
+//! Which layers of a chain a restore needs: pure, shared by backup, restore and show.
+//!
+//! A layer covers the versions in `(start, end]`; a full starts at zero. A restore applies layers whose
+//! windows join without gap from zero on; only the last may hold more than the target time asks for, and
+//! then it must keep history. Several layers may cover the same window (merged incrementals beside the
+//! originals): of all ways, the one with the fewest layers is taken.
+
+use std::collections::BTreeMap;
+
+use icecore_mvcc::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::marker::LayerEntry;
+
+/// The time to restore to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The end of the chain.
+    Latest,
+    /// That time.
+    At(Timestamp),
+}
+
+/// The layers to apply, oldest first, for the state at the target time.
+///
+/// `Latest` is the newest end of any layer: if a gap lies before it, that is an error, not an older state.
+///
+/// # Errors
+/// [`Error::EmptyChain`] without a full; [`Error::OutsideCoverage`] before or after everything;
+/// [`Error::ChainGap`] where a layer between is missing; [`Error::NotInHistory`] inside a layer that keeps
+/// only its end state. Each names the times.
+pub fn chain(layers: &[LayerEntry], target: Target) -> Result<Vec<LayerEntry>> {
+    let spine = Spine::build(layers);
+    let newest = layers
+        .iter()
+        .map(|layer| layer.end)
+        .max()
+        .ok_or(Error::EmptyChain)?;
+    let reached = *spine.ways.keys().next_back().ok_or(Error::EmptyChain)?;
+    let time = match target {
+        Target::Latest => newest,
+        Target::At(time) => time,
+    };
+    match spine.last_layer(layers, time) {
+        Some(last) => Ok(spine.path_to(last)),
+        None => Err(spine.explain(layers, time, reached, newest)),
+    }
+}
+
+/// How each time that layers join up to is reached with the fewest of them, by that time.
+struct Spine<'a> {
+    ways: BTreeMap<Timestamp, Way<'a>>,
+}
+
+/// One way to a time.
+struct Way<'a> {
+    /// How many layers it takes.
+    layers: usize,
+    /// The last of them.
+    last: &'a LayerEntry,
+}
+
+impl<'a> Spine<'a> {
+    fn build(layers: &'a [LayerEntry]) -> Self {
+        let mut by_start: Vec<&LayerEntry> = layers.iter().collect();
+        // An incremental ends after it starts, so every way to its start is known before it is taken.
+        by_start.sort_by_key(|layer| (layer.start, layer.end, layer.manifest_hash));
+        let mut spine = Self {
+            ways: BTreeMap::new(),
+        };
+        for layer in by_start {
+            let Some(before) = spine.layers_before(layer) else {
+                continue;
+            };
+            let known = spine.ways.get(&layer.end);
+            if known.is_none_or(|known| before + 1 < known.layers) {
+                spine.ways.insert(
+                    layer.end,
+                    Way {
+                        layers: before + 1,
+                        last: layer,
+                    },
+                );
+            }
+        }
+        spine
+    }
+
+    /// How many layers come before this one; `None` if it joins no others.
+    fn layers_before(&self, layer: &LayerEntry) -> Option<usize> {
+        if is_full(layer) {
+            return (layer.start == Timestamp::MIN).then_some(0);
+        }
+        let joins = Timestamp::MIN < layer.start && layer.start < layer.end;
+        joins
+            .then(|| self.ways.get(&layer.start))
+            .flatten()
+            .map(|way| way.layers)
+    }
+
+    /// The layer that ends the best way to that time: the fewest layers, then the one that ends soonest.
+    fn last_layer<'l>(&self, layers: &'l [LayerEntry], time: Timestamp) -> Option<&'l LayerEntry> {
+        layers
+            .iter()
+            .filter(|layer| first_time(layer) <= time && time <= layer.end)
+            .filter_map(|layer| Some((self.layers_before(layer)?, layer)))
+            .min_by_key(|(before, layer)| (*before, layer.end, layer.manifest_hash))
+            .map(|(_, layer)| layer)
+    }
+
+    /// The layers from the full to this one.
+    fn path_to(&self, last: &LayerEntry) -> Vec<LayerEntry> {
+        let mut path = vec![last.clone()];
+        let mut first = last;
+        while !is_full(first) {
+            let Some(way) = self.ways.get(&first.start) else {
+                break;
+            };
+            path.push(way.last.clone());
+            first = way.last;
+        }
+        path.reverse();
+        path
+    }
+
+    /// Why that time cannot be restored.
+    fn explain(
+        &self,
+        layers: &[LayerEntry],
+        time: Timestamp,
+        reached: Timestamp,
+        newest: Timestamp,
+    ) -> Error {
+        let first_times = || {
+            layers
+                .iter()
+                .filter(|layer| self.layers_before(layer).is_some())
+                .map(first_time)
+        };
+        let from = first_times().min().unwrap_or(reached);
+        if time < from || time > newest {
+            return Error::OutsideCoverage {
+                target: time,
+                from,
+                until: reached,
+            };
+        }
+        if time > reached {
+            let before = layers
+                .iter()
+                .map(|layer| layer.start)
+                .filter(|start| *start > reached)
+                .min()
+                .unwrap_or(newest);
+            return Error::ChainGap {
+                target: time,
+                after: reached,
+                before,
+            };
+        }
+        let before = self
+            .ways
+            .keys()
+            .copied()
+            .filter(|end| *end < time)
+            .max()
+            .unwrap_or(from);
+        let after = first_times()
+            .filter(|first| *first > time)
+            .min()
+            .unwrap_or(reached);
+        Error::NotInHistory {
+            target: time,
+            before,
+            after,
+        }
+    }
+}
+
+fn is_full(layer: &LayerEntry) -> bool {
+    layer.path.incremental().is_none()
+}
+
+/// The earliest time that the layer can end a restore at.
+fn first_time(layer: &LayerEntry) -> Timestamp {
+    match layer.history_from {
+        None => layer.end,
+        Some(from) if is_full(layer) => from.min(layer.end),
+        Some(from) => from.max(layer.start.next()).min(layer.end),
+    }
+}
+
+#[cfg(test)]
+mod tests;

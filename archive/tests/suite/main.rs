@@ -1,0 +1,17 @@
+//! Collections on local stores, through the public interface.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod common;
+mod damage;
+mod errors;
+mod fault_store;
+mod faults;
+mod protocol;
+mod recovery;
