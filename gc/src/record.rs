@@ -1,0 +1,160 @@
+//! Protected-timestamp records: what they say, to whom they apply, how they are spelled.
+//!
+//! A record is one system row of kind `protected`, keyed by its id, holding JSON; the bytes are
+//! described in `docs/format/protected.md`. Fields that this version does not know are kept when a
+//! record is rewritten. A target of an unknown kind is an error, never ignored: garbage would be
+//! collected that a newer version promised to keep.
+
+use std::fmt;
+use std::str::FromStr;
+
+use icecore_mvcc::{Descriptor, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::target::Target;
+
+/// The longest owner text, in bytes.
+pub const MAX_OWNER_BYTES: usize = 256;
+
+/// Names a record. As text, a UUID: `7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecordId(Uuid);
+
+impl RecordId {
+    /// A fresh random id.
+    pub(crate) fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Reads an id, with or without its hyphens.
+    ///
+    /// # Errors
+    /// [`Error::RecordIdSyntax`].
+    pub fn parse(text: &str) -> Result<Self> {
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|_| Error::RecordIdSyntax {
+                text: text.to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for RecordId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+/// What to protect, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProtectRequest {
+    /// Reads at and after this time stay whole.
+    pub timestamp: Timestamp,
+    /// In which keyspaces.
+    pub target: Target,
+    /// Who wants it, for the operator who finds it later: 1 to 256 bytes on one line.
+    pub owner: String,
+}
+
+impl ProtectRequest {
+    /// Checks what can be checked without an engine.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`].
+    pub fn validate(&self) -> Result<()> {
+        let reason = if self.owner.trim().is_empty() {
+            "is empty; say who needs the record".to_owned()
+        } else if self.owner.len() > MAX_OWNER_BYTES {
+            format!(
+                "has {} bytes; the maximum is {MAX_OWNER_BYTES}",
+                self.owner.len()
+            )
+        } else if self.owner.contains(char::is_control) {
+            "has control characters; write it on one line".to_owned()
+        } else {
+            return self.target.validate();
+        };
+        Err(Error::InvalidRequest {
+            field: "owner",
+            reason,
+        })
+    }
+}
+
+/// A protected timestamp: no threshold of a keyspace that it applies to passes it while it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id, for ever.
+    pub id: RecordId,
+    /// Reads at and after this time stay whole.
+    pub timestamp: Timestamp,
+    /// In which keyspaces.
+    pub target: Target,
+    /// Who wants it.
+    pub owner: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What a newer version wrote beside that; kept when the record is moved.
+    #[serde(flatten)]
+    unknown: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Record {
+    pub(crate) fn new(id: RecordId, request: ProtectRequest, created: Timestamp) -> Self {
+        let ProtectRequest {
+            timestamp,
+            target,
+            owner,
+        } = request;
+        Self {
+            id,
+            timestamp,
+            target,
+            owner,
+            created,
+            unknown: serde_json::Map::new(),
+        }
+    }
+
+    /// Whether it holds a keyspace back: its target matches, and the keyspace could still be read
+    /// at the record's time (it was not dropped by then).
+    pub fn applies_to(&self, keyspace: &Descriptor) -> bool {
+        self.target.matches(&keyspace.name)
+            && keyspace
+                .dropped
+                .is_none_or(|dropped| self.timestamp < dropped)
+    }
+
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::UnreadableRecord {
+            id: self.id.to_string(),
+            reason: e.to_string(),
+        })
+    }
+
+    pub(crate) fn decode(key: &str, json: &[u8]) -> Result<Self> {
+        let unreadable = |reason| Error::UnreadableRecord {
+            id: key.to_owned(),
+            reason,
+        };
+        let record: Self = serde_json::from_slice(json).map_err(|e| unreadable(e.to_string()))?;
+        if record.id.to_string() != key {
+            return Err(unreadable(format!("it says that its id is {}", record.id)));
+        }
+        Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The examples on `docs/format/protected.md` against the code: the page is the golden file.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "test code"
+)]
+
+mod common;
+
+use common::Lab;
+use icecore_gc::{Record, Target};
+
+const PAGE: &str = include_str!("../../docs/format/protected.md");
+
+fn section(heading: &str) -> &'static str {
+    let (_, after) = PAGE
+        .split_once(&format!("\n## {heading}\n"))
+        .expect(heading);
+    after
+        .split_once("\n## ")
+        .map_or(after, |(section, _)| section)
+}
+
+/// The rows of a section's table, without its head; cells without their backticks.
+fn rows(heading: &str) -> Vec<Vec<String>> {
+    let lines = section(heading)
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1);
+    lines
+        .map(|line| {
+            let cells = line.trim_matches('|').split('|');
+            cells
+                .map(|cell| cell.trim().trim_matches('`').to_owned())
+                .collect()
+        })
+        .collect()
+}
+
+fn golden() -> &'static str {
+    let (_, after) = section("Record")
+        .split_once("```json\n")
+        .expect("a JSON block");
+    after.split_once("\n```").expect("the end of the block").0
+}
+
+#[test]
+fn record() {
+    let record: Record = serde_json::from_str(golden()).unwrap();
+    assert_eq!(serde_json::to_string(&record).unwrap(), golden());
+    let json: serde_json::Value = serde_json::from_str(golden()).unwrap();
+    let described: Vec<String> = rows("Record")
+        .into_iter()
+        .map(|row| row[0].clone())
+        .collect();
+    let mut fields: Vec<&String> = json.as_object().unwrap().keys().collect();
+    fields.sort();
+    let mut sorted: Vec<&String> = described.iter().collect();
+    sorted.sort();
+    assert_eq!(sorted, fields, "each field has its row");
+    let written: Vec<_> = described
+        .iter()
+        .map(|f| golden().find(&format!("\"{f}\":")).unwrap())
+        .collect();
+    assert!(written.is_sorted(), "the rows are in the order written");
+}
+
+#[test]
+fn targets() {
+    let examples = rows("Targets");
+    assert_eq!(examples.len(), 3, "every example is read");
+    for row in examples {
+        let (kind, example) = (&row[0], &row[1]);
+        let target: Target = serde_json::from_str(example).unwrap();
+        assert_eq!(serde_json::to_string(&target).unwrap(), *example);
+        let matches = match &target {
+            Target::All => "all",
+            Target::Keyspaces(_) => "keyspaces",
+            Target::Spans(_) => "spans",
+        };
+        assert_eq!(kind, matches);
+    }
+}
+
+#[test]
+fn the_row_is_where_the_page_says_and_in_its_form() {
+    let lab = Lab::new();
+    let record = lab.protect(lab.engine.now(), Target::All).unwrap();
+    let user_key = format!("protected/{}", record.id);
+    let stored = lab
+        .engine
+        .system()
+        .keyspace()
+        .get(user_key.as_bytes())
+        .unwrap()
+        .unwrap();
+    let stored = String::from_utf8(stored).unwrap();
+    let like = golden()
+        .replace(
+            "7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90",
+            &record.id.to_string(),
+        )
+        .replace("1644422020130000000", &record.timestamp.nanos().to_string())
+        .replace("1644422021000000000", &record.created.nanos().to_string())
+        .replace("backup:nightly", "test");
+    assert_eq!(stored, like);
+}
