@@ -1,0 +1,99 @@
+//! Why a backup failed. Nothing that fails leaves a layer behind that could be listed.
+
+use icecore_mvcc::{EngineId, Timestamp};
+
+/// The result of a backup call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a backup failed, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] icecore_engine::Error),
+    /// The collection failed.
+    #[error(transparent)]
+    Archive(#[from] icecore_archive::Error),
+    /// The history that the backup needs is not protected, or not there any more.
+    #[error(transparent)]
+    Protection(#[from] icecore_gc::Error),
+    /// The chain was made by another engine.
+    #[error(
+        "backup {chain} belongs to engine {theirs}, this is engine {ours}: an incremental would mix two histories; take a full backup of this engine instead"
+    )]
+    OtherEngine {
+        /// The full backup that the chain begins with.
+        chain: String,
+        /// The engine that made it.
+        theirs: EngineId,
+        /// This engine.
+        ours: EngineId,
+    },
+    /// The end time is not after the chain's end.
+    #[error("backup {chain} reaches {chain_end} already, which is not before {end}; use a later time")]
+    NotAfterChain {
+        /// The full backup that the chain begins with.
+        chain: String,
+        /// The chain's end.
+        chain_end: Timestamp,
+        /// The end asked for.
+        end: Timestamp,
+    },
+    /// An incremental names other keyspaces than its chain.
+    #[error(
+        "backup {chain} covers {theirs}, the incremental asks for {ours}; leave the keyspaces out to take the chain's, or take a full backup of the new selection"
+    )]
+    OtherScope {
+        /// The full backup that the chain begins with.
+        chain: String,
+        /// What the chain covers.
+        theirs: String,
+        /// What was asked for.
+        ours: String,
+    },
+    /// A pattern selects nothing.
+    #[error("no keyspace matches {pattern} as of {end}; `keyspace list` shows those that exist")]
+    NothingMatches {
+        /// The pattern.
+        pattern: String,
+        /// The backup's end time.
+        end: Timestamp,
+    },
+    /// A window of history is gone.
+    #[error(
+        "protected ts verification error: the incremental needs keyspace {keyspace} from {start} on, but its garbage-collection threshold is {threshold}; take a full backup, and keep a protected timestamp or a longer GC TTL for the next chain"
+    )]
+    GcGap {
+        /// The keyspace.
+        keyspace: String,
+        /// Where the incremental begins.
+        start: Timestamp,
+        /// The keyspace's threshold.
+        threshold: Timestamp,
+    },
+    /// A setting is out of its range.
+    #[error("invalid backup setting {name}: {reason}")]
+    InvalidOption {
+        /// The setting.
+        name: &'static str,
+        /// What is allowed.
+        reason: String,
+    },
+    /// The staging folder cannot be used.
+    #[error("cannot {action} {subject}: {source}; check the disk of the database folder")]
+    Staging {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        subject: String,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A thread of the export panicked.
+    #[error("an export thread stopped: {cause}; nothing was listed, run the backup again")]
+    Thread {
+        /// What it died of.
+        cause: String,
+    },
+}

@@ -1,0 +1,273 @@
+//! Exports keyspaces in parallel and uploads the files as they are finished.
+//!
+//! Threads take pieces (a key range of a keyspace) from a shared list and write SST files; a
+//! channel of bounded length hands them to as many uploads, and an uploaded file is removed.
+//! So at most `3 × threads + 1` files lie in the staging folder. The first error stops everything.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use icecore_archive::{FileEntry, LayerWriter, Progress};
+use icecore_engine::{ChangeOptions, ChangeSet, Engine, Keyspace, PlanTaken, Snapshot, SstSummary, Window};
+use icecore_mvcc::{KeyRange, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::files::{FileOptions, Rows, Staging, remove, write_files};
+use crate::options::BackupOptions;
+use crate::plan::{BackupPlan, PlannedKeyspace};
+use crate::report::KeyspaceReport;
+
+/// One keyspace of a finished export.
+pub(crate) struct Exported {
+    pub(crate) report: KeyspaceReport,
+    pub(crate) files: Vec<FileEntry>,
+    /// The oldest time at which this layer's rows answer every read.
+    pub(crate) revision_start: Option<Timestamp>,
+}
+
+/// A key range of a keyspace, ready to be written.
+struct Piece {
+    /// Position of the keyspace in the plan.
+    keyspace: usize,
+    rows: Rows,
+}
+
+/// A finished file on its way to the collection.
+struct Finished {
+    keyspace: usize,
+    summary: SstSummary,
+}
+
+/// Exports everything that the plan names.
+pub(crate) async fn export(
+    engine: &Engine,
+    at: &Snapshot,
+    writer: &LayerWriter,
+    plan: &BackupPlan,
+    options: &BackupOptions,
+) -> Result<Vec<Exported>> {
+    let (pieces, mut exported) = {
+        let (engine, at, plan, options) = (engine.clone(), at.clone(), plan.clone(), options.clone());
+        blocking(move || prepare(&engine, &at, &plan, &options)).await?
+    };
+    let staging = Arc::new(Staging::new(engine)?);
+    let total_bytes = plan.keyspaces.iter().map(|k| k.estimated_bytes).sum();
+    let (send, receive) = mpsc::channel(options.threads);
+    let stop = Arc::new(AtomicBool::new(false));
+    let exports = run_threads(engine, &staging, pieces, options, send, &stop);
+    let uploads = run_uploads(writer, receive, options, total_bytes);
+    // When the uploads fail the channel closes, and the threads stop at their next file.
+    let uploads = async {
+        let uploaded = uploads.await;
+        stop.store(uploaded.is_err(), Ordering::Release);
+        uploaded
+    };
+    let (exports, uploads) = tokio::join!(exports, uploads);
+    let uploads = uploads?;
+    exports?;
+    for (keyspace, file) in uploads {
+        if let Some(exported) = exported.get_mut(keyspace) {
+            let report = &mut exported.report;
+            report.files += 1;
+            report.entries += file.entries;
+            report.tombstones += file.tombstones;
+            report.logical_bytes += file.logical_bytes;
+            report.stored_bytes += file.stored_bytes;
+            exported.files.push(file);
+        }
+    }
+    for exported in &mut exported {
+        exported.files.sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
+    }
+    Ok(exported)
+}
+
+/// Opens the readers of all keyspaces.
+fn prepare(
+    engine: &Engine,
+    at: &Snapshot,
+    plan: &BackupPlan,
+    options: &BackupOptions,
+) -> Result<(VecDeque<Piece>, Vec<Exported>)> {
+    let mut pieces = VecDeque::new();
+    let mut exported = Vec::new();
+    for (position, planned) in plan.keyspaces.iter().enumerate() {
+        let report = KeyspaceReport {
+            name: planned.descriptor.name.clone(),
+            introduced: planned.introduced,
+            ..KeyspaceReport::default()
+        };
+        let mut entry = Exported { report, files: Vec::new(), revision_start: None };
+        if planned.excluded {
+            entry.report.how = "excluded".to_owned();
+        } else {
+            let keyspace = engine.keyspace_by_id(planned.descriptor.id)?;
+            // One dropped within the window is read up to its last moment.
+            let at = match planned.descriptor.dropped {
+                Some(dropped) => &engine.snapshot_at(dropped.prev())?,
+                None => at,
+            };
+            let rows = if planned.introduced {
+                whole(&keyspace, at, options, &mut entry)?
+            } else {
+                window(&keyspace, planned, at, options, &mut entry)?
+            };
+            pieces.extend(rows.into_iter().map(|rows| Piece { keyspace: position, rows }));
+        }
+        exported.push(entry);
+    }
+    Ok((pieces, exported))
+}
+
+/// Everything that a keyspace holds as of the end time.
+fn whole(keyspace: &Keyspace, at: &Snapshot, options: &BackupOptions, entry: &mut Exported) -> Result<Vec<Rows>> {
+    let parts = usize::try_from(keyspace.stats().sst_bytes / options.target_file_bytes.max(1)).unwrap_or(0) + 1;
+    let range = KeyRange::all();
+    let cuts = keyspace.split_points(&range, parts.max(large_parts(keyspace, options)))?;
+    let floor = if options.revision_history { Some(keyspace.oldest_snapshot()?) } else { None };
+    entry.report.how = "full scan".to_owned();
+    entry.revision_start = floor.as_ref().map(|f| f.timestamp().min(at.timestamp()));
+    let rows = range.split_at(&cuts).into_iter().map(|piece| {
+        let versions = match &floor {
+            Some(floor) => keyspace.full_since(&piece, at, floor)?,
+            None => keyspace.full(&piece, at, false)?,
+        };
+        Ok(Rows::Walk(Box::new(versions)))
+    });
+    rows.collect()
+}
+
+/// As many parts as threads, once there is enough for all of them to do.
+fn large_parts(keyspace: &Keyspace, options: &BackupOptions) -> usize {
+    const WORTH_A_THREAD_BYTES: u64 = 16 << 20;
+    usize::try_from(keyspace.stats().sst_bytes / WORTH_A_THREAD_BYTES).unwrap_or(0).min(options.threads)
+}
+
+/// What changed in a keyspace since the chain's end.
+fn window(
+    keyspace: &Keyspace,
+    planned: &PlannedKeyspace,
+    at: &Snapshot,
+    options: &BackupOptions,
+    entry: &mut Exported,
+) -> Result<Vec<Rows>> {
+    let set = if options.revision_history { ChangeSet::All } else { ChangeSet::Latest };
+    let window = Window { after: planned.after, until: at.timestamp() };
+    let changes =
+        keyspace.changes_parts(&KeyRange::all(), window, set, &ChangeOptions::default(), options.threads)?;
+    entry.report.how = match changes.first().map(icecore_engine::Changes::plan) {
+        Some(PlanTaken::Index { changes, .. }) => format!("commit index, {changes} changes"),
+        Some(PlanTaken::Scan { reason }) => format!("scan: {reason}"),
+        None => String::new(),
+    };
+    entry.revision_start = options.revision_history.then_some(planned.after);
+    Ok(changes.into_iter().map(|changes| Rows::Window(Box::new(changes))).collect())
+}
+
+/// Runs the export threads to their end.
+async fn run_threads(
+    engine: &Engine,
+    staging: &Arc<Staging>,
+    pieces: VecDeque<Piece>,
+    options: &BackupOptions,
+    send: mpsc::Sender<Finished>,
+    stop: &Arc<AtomicBool>,
+) -> Result<()> {
+    let pieces = Arc::new(Mutex::new(pieces));
+    let files = FileOptions { target_bytes: options.target_file_bytes, compression: options.compression };
+    let threads: FuturesUnordered<_> = (0..options.threads)
+        .map(|_| {
+            let (engine, staging, pieces) = (engine.clone(), Arc::clone(staging), Arc::clone(&pieces));
+            let (send, stop) = (send.clone(), Arc::clone(stop));
+            blocking(move || {
+                // Taken in a statement of its own, so that the lock is not held while writing.
+                let take = || pieces.lock().pop_front();
+                while let Some(piece) = take() {
+                    if stop.load(Ordering::Acquire) {
+                        break;
+                    }
+                    let keyspace = piece.keyspace;
+                    write_files(&engine, &staging, files, piece.rows, |summary| {
+                        send.blocking_send(Finished { keyspace, summary }).is_err()
+                    })?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    drop(send);
+    let results: Vec<Result<()>> = threads.collect().await;
+    results.into_iter().collect()
+}
+
+/// Uploads files as they come.
+async fn run_uploads(
+    writer: &LayerWriter,
+    mut receive: mpsc::Receiver<Finished>,
+    options: &BackupOptions,
+    total_bytes: u64,
+) -> Result<Vec<(usize, FileEntry)>> {
+    let done = AtomicU64::new(0);
+    let mut running = FuturesUnordered::new();
+    let mut stored = Vec::new();
+    loop {
+        tokio::select! {
+            finished = receive.recv(), if running.len() < options.threads => match finished {
+                Some(finished) => running.push(upload(writer, finished)),
+                None if running.is_empty() => return Ok(stored),
+                None => stored.push(settle(running.next().await, &done, options, total_bytes)?),
+            },
+            uploaded = running.next(), if !running.is_empty() => {
+                stored.push(settle(uploaded, &done, options, total_bytes)?);
+            }
+        }
+    }
+}
+
+/// Counts one upload's outcome.
+fn settle(
+    uploaded: Option<Result<(usize, FileEntry)>>,
+    done: &AtomicU64,
+    options: &BackupOptions,
+    total_bytes: u64,
+) -> Result<(usize, FileEntry)> {
+    let stopped = || Error::Thread { cause: "no upload was running".to_owned() };
+    let (keyspace, file) = uploaded.ok_or_else(stopped)??;
+    let done_bytes = done.fetch_add(file.stored_bytes, Ordering::Relaxed) + file.stored_bytes;
+    metrics::counter!("icecore_backup_stored_bytes_total").increment(file.stored_bytes);
+    if let Some(progress) = &options.progress {
+        progress(Progress { done_bytes, total_bytes: total_bytes.max(done_bytes) });
+    }
+    Ok((keyspace, file))
+}
+
+async fn upload(writer: &LayerWriter, finished: Finished) -> Result<(usize, FileEntry)> {
+    let summary = finished.summary;
+    let stored = writer.put_file(&summary.path).await?;
+    remove(&summary.path)?;
+    let file = FileEntry {
+        id: stored.id,
+        span: FileEntry::span_of(&summary.first_key, &summary.last_key),
+        min_ts: summary.min_ts,
+        max_ts: summary.max_ts,
+        entries: summary.entries,
+        tombstones: summary.tombstones,
+        logical_bytes: summary.logical_bytes,
+        stored_bytes: stored.stored_bytes,
+        crc32: stored.crc32,
+        blake3: stored.blake3,
+    };
+    Ok((finished.keyspace, file))
+}
+
+/// Runs blocking work on tokio's blocking threads; a panic there is an error here.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => Err(Error::Thread { cause: panicked.to_string() }),
+    }
+}

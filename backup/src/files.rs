@@ -1,0 +1,112 @@
+//! Cuts a stream of versions into SST files in the staging folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use icecore_engine::{Changes, Compression, Engine, SstSummary, SstWriter, Versions};
+use icecore_mvcc::Timestamp;
+
+use crate::error::Result;
+
+/// Where the versions of one piece of work come from.
+pub(crate) enum Rows {
+    /// A walk over the keyspace.
+    Walk(Box<Versions>),
+    /// The time-bounded iterator.
+    Window(Box<Changes>),
+}
+
+/// Names files in the staging folder of one backup.
+pub(crate) struct Staging {
+    dir: tempfile::TempDir,
+    next: AtomicU64,
+}
+
+impl Staging {
+    pub(crate) fn new(engine: &Engine) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("backup-").tempdir_in(engine.staging_dir()).map_err(|source| {
+            let subject = engine.staging_dir().display().to_string();
+            crate::Error::Staging { action: "create a folder in", subject, source }
+        })?;
+        Ok(Self { dir, next: AtomicU64::new(0) })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join(format!("{}.sst", self.next.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+/// Settings of the files.
+#[derive(Clone, Copy)]
+pub(crate) struct FileOptions {
+    pub(crate) target_bytes: u64,
+    pub(crate) compression: Compression,
+}
+
+/// Writes all rows, handing each finished file on; `done` says whether to stop early.
+pub(crate) fn write_files(
+    engine: &Engine,
+    staging: &Staging,
+    options: FileOptions,
+    rows: Rows,
+    mut done: impl FnMut(SstSummary) -> bool,
+) -> Result<()> {
+    let mut cutter = Cutter { engine, staging, options, writer: None };
+    match rows {
+        Rows::Walk(mut versions) => {
+            while let Some(row) = versions.next_ref()? {
+                if let Some(full) = cutter.add(row.key, row.ts, row.value)?
+                    && done(full)
+                {
+                    return Ok(());
+                }
+            }
+        }
+        Rows::Window(changes) => {
+            for row in *changes {
+                let row = row?;
+                if let Some(full) = cutter.add(&row.key, row.ts, row.value.as_deref())?
+                    && done(full)
+                {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    if let Some(last) = cutter.writer {
+        done(last.finish()?);
+    }
+    Ok(())
+}
+
+/// Closes a file once it has reached its size. One key's versions may go to two files.
+struct Cutter<'a> {
+    engine: &'a Engine,
+    staging: &'a Staging,
+    options: FileOptions,
+    writer: Option<SstWriter>,
+}
+
+impl Cutter<'_> {
+    fn add(&mut self, key: &[u8], ts: Timestamp, value: Option<&[u8]>) -> Result<Option<SstSummary>> {
+        let writer = match self.writer.take() {
+            Some(open) => open,
+            None => self.engine.sst_writer(&self.staging.path(), self.options.compression)?,
+        };
+        let writer = self.writer.insert(writer);
+        writer.add(key, ts, value)?;
+        if writer.file_bytes() < self.options.target_bytes {
+            return Ok(None);
+        }
+        Ok(self.writer.take().map(SstWriter::finish).transpose()?)
+    }
+}
+
+/// Removes a file that is stored, or that is no longer wanted.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    std::fs::remove_file(path).map_err(|source| crate::Error::Staging {
+        action: "remove",
+        subject: path.display().to_string(),
+        source,
+    })
+}

@@ -1,0 +1,46 @@
+//! Full and incremental backups of an engine into a collection.
+//!
+//! A backup runs in this order, and each step is there because the next one relies on it:
+//!
+//! 1. *Plan* ([`plan`]): which keyspaces, and from which time each. Pure.
+//! 2. *Protect*: a protected timestamp holds the history that the backup reads, or the backup
+//!    fails with both times; nothing is written then.
+//! 3. *Sync the log*: everything at or below the end time is durable in the source first. A
+//!    source that crashed back behind its own backup would fork from it.
+//! 4. *Export and upload*: key ranges in parallel, as SST files that a restore ingests as they
+//!    are, through a bounded staging folder.
+//! 5. *Check* what was stored, then write the *manifest*: the layer exists from here on.
+//! 6. *Hand over* the protection: the record moves to the new end of the chain, so that the next
+//!    incremental finds its window whole however short the GC TTL is.
+//!
+//! ```no_run
+//! # async fn example(engine: icecore_engine::Engine) -> Result<(), icecore_backup::Error> {
+//! use icecore_archive::{BackupSelector, Collection, StoreOptions};
+//! use icecore_backup::{BackupOptions, backup};
+//!
+//! let collection = Collection::create_or_open(&"file:///backups".parse()?, StoreOptions::default()).await?;
+//! let full = backup(&engine, &collection, &BackupOptions::default()).await?;
+//! let onto = BackupOptions { onto: Some(BackupSelector::Latest), ..BackupOptions::default() };
+//! let incremental = backup(&engine, &collection, &onto).await?;
+//! println!("{} then {}", full.layer, incremental.layer);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod export;
+mod files;
+mod options;
+pub mod plan;
+mod protection;
+mod report;
+mod run;
+
+pub use error::{Error, Result};
+pub use options::BackupOptions;
+pub use plan::{BackupPlan, PlannedKeyspace};
+pub use protection::chain_owner;
+pub use report::{BackupReport, KeyspaceReport};
+pub use run::{backup, dry_run};

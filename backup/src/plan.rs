@@ -1,0 +1,162 @@
+//! What a backup will do, decided from descriptors and manifests alone.
+//!
+//! A keyspace is *introduced* when the chain so far does not cover it from zero: it is new to the
+//! chain, rows came into it other than by commits since (a restore), or its data was excluded
+//! until now. An introduced keyspace is exported whole; the others only for `(chain end, end]`.
+
+use std::collections::BTreeMap;
+
+use icecore_archive::{LayerKind, Manifest};
+use icecore_mvcc::{Descriptor, EngineId, KeyspaceId, NamePattern, Timestamp};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// What a backup will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackupPlan {
+    /// Full or incremental.
+    pub kind: LayerKind,
+    /// The full backup whose chain it extends.
+    pub onto: Option<String>,
+    /// Where the layer begins (excluded); zero for a full.
+    pub start: Timestamp,
+    /// Where it ends (included).
+    pub end: Timestamp,
+    /// Whether every version in the window is kept.
+    pub revision_history: bool,
+    /// Whether it covers all keyspaces of the engine.
+    pub whole_engine: bool,
+    /// The patterns that select the keyspaces; none for the whole engine.
+    pub patterns: Vec<String>,
+    /// The keyspaces, by id.
+    pub keyspaces: Vec<PlannedKeyspace>,
+}
+
+/// What it will do with one keyspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedKeyspace {
+    /// The keyspace as of the end time.
+    pub descriptor: Descriptor,
+    /// Whether it is exported whole.
+    pub introduced: bool,
+    /// Versions at or before this are in earlier layers; zero where it is introduced.
+    pub after: Timestamp,
+    /// Whether its rows stay out of the backup.
+    pub excluded: bool,
+    /// Bytes of its SST files at the time of planning: an upper bound of the work.
+    pub estimated_bytes: u64,
+}
+
+/// The newest layer of the chain to extend.
+#[derive(Debug, Clone, Copy)]
+pub struct Parent<'a> {
+    /// The full backup's path.
+    pub chain: &'a str,
+    /// The newest layer's manifest.
+    pub manifest: &'a Manifest,
+}
+
+/// What to plan from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// This engine.
+    pub engine_id: EngineId,
+    /// The newest layer to build on; none for a full.
+    pub parent: Option<Parent<'a>>,
+    /// The end time.
+    pub end: Timestamp,
+    /// The keyspaces that were live at the end time; with history also those dropped in the window.
+    pub live: &'a [Descriptor],
+    /// The selection asked for; empty for all, or for the chain's.
+    pub patterns: &'a [NamePattern],
+    /// Whether every version in the window is kept.
+    pub revision_history: bool,
+}
+
+/// Plans a backup.
+///
+/// # Errors
+/// [`Error::OtherEngine`], [`Error::NotAfterChain`], [`Error::OtherScope`],
+/// [`Error::NothingMatches`].
+pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
+    let asked: Vec<String> = inputs.patterns.iter().map(ToString::to_string).collect();
+    let (whole_engine, patterns) = match inputs.parent {
+        None => (asked.is_empty(), asked),
+        Some(parent) => chain_scope(inputs, parent, asked)?,
+    };
+    let selected = select(inputs, whole_engine, &patterns)?;
+    let start = inputs.parent.map_or(Timestamp::MIN, |p| p.manifest.end);
+    let covered: BTreeMap<KeyspaceId, &Descriptor> = inputs
+        .parent
+        .iter()
+        .flat_map(|p| &p.manifest.keyspaces)
+        .map(|k| (k.descriptor.id, &k.descriptor))
+        .collect();
+    let keyspaces = selected
+        .into_iter()
+        .map(|descriptor| {
+            let introduced = is_introduced(descriptor, covered.get(&descriptor.id).copied(), start);
+            PlannedKeyspace {
+                introduced,
+                after: if introduced { Timestamp::MIN } else { start },
+                excluded: descriptor.settings.exclude_from_backup,
+                estimated_bytes: 0,
+                descriptor: descriptor.clone(),
+            }
+        })
+        .collect();
+    Ok(BackupPlan {
+        kind: if inputs.parent.is_some() { LayerKind::Incremental } else { LayerKind::Full },
+        onto: inputs.parent.map(|p| p.chain.to_owned()),
+        start,
+        end: inputs.end,
+        revision_history: inputs.revision_history,
+        whole_engine,
+        patterns,
+        keyspaces,
+    })
+}
+
+/// An incremental covers what its chain covers.
+fn chain_scope(inputs: &Inputs<'_>, parent: Parent<'_>, asked: Vec<String>) -> Result<(bool, Vec<String>)> {
+    let (chain, manifest) = (parent.chain.to_owned(), parent.manifest);
+    if manifest.engine_id != inputs.engine_id {
+        return Err(Error::OtherEngine { chain, theirs: manifest.engine_id, ours: inputs.engine_id });
+    }
+    if inputs.end <= manifest.end {
+        return Err(Error::NotAfterChain { chain, chain_end: manifest.end, end: inputs.end });
+    }
+    if !asked.is_empty() && asked != manifest.patterns {
+        let theirs = if manifest.whole_engine { "the whole engine".to_owned() } else { manifest.patterns.join(", ") };
+        return Err(Error::OtherScope { chain, theirs, ours: asked.join(", ") });
+    }
+    Ok((manifest.whole_engine, manifest.patterns.clone()))
+}
+
+fn select<'a>(inputs: &Inputs<'a>, whole_engine: bool, patterns: &[String]) -> Result<Vec<&'a Descriptor>> {
+    if whole_engine {
+        return Ok(inputs.live.iter().collect());
+    }
+    let parsed: icecore_mvcc::Result<Vec<NamePattern>> = patterns.iter().map(|p| NamePattern::parse(p)).collect();
+    let parsed = parsed.map_err(icecore_engine::Error::from)?;
+    let selected: Vec<&Descriptor> =
+        inputs.live.iter().filter(|d| parsed.iter().any(|p| p.matches(&d.name))).collect();
+    // A chain goes on when its keyspaces are gone: that is what the incremental records.
+    if inputs.parent.is_none()
+        && let Some(pattern) = parsed.iter().find(|p| !inputs.live.iter().any(|d| p.matches(&d.name)))
+    {
+        return Err(Error::NothingMatches { pattern: pattern.to_string(), end: inputs.end });
+    }
+    Ok(selected)
+}
+
+fn is_introduced(now: &Descriptor, before: Option<&Descriptor>, chain_end: Timestamp) -> bool {
+    let Some(before) = before else {
+        return true;
+    };
+    now.introduced > chain_end || (before.settings.exclude_from_backup && !now.settings.exclude_from_backup)
+}
+
+#[cfg(test)]
+mod tests;

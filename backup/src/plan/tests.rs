@@ -1,0 +1,122 @@
+use icecore_archive::{ChainId, CollectionId, FullPath, LayerPath, ManifestKeyspace};
+use icecore_mvcc::KeyspaceSettings;
+
+use super::*;
+
+const OURS: EngineId = EngineId::from_bytes([1; 16]);
+
+fn at(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+fn descriptor(id: u32, name: &str, introduced: u64) -> Descriptor {
+    Descriptor {
+        id: KeyspaceId::new(id),
+        name: name.to_owned(),
+        settings: KeyspaceSettings::default(),
+        created: at(introduced),
+        dropped: None,
+        introduced: at(introduced),
+        index_since: Timestamp::MIN,
+    }
+}
+
+fn parent(end: u64, patterns: &[&str], covered: &[Descriptor]) -> Manifest {
+    let full: FullPath = "2022/02/09-155340.13".parse().unwrap();
+    Manifest {
+        collection_id: CollectionId::random(),
+        chain_id: ChainId::random(),
+        engine_id: OURS,
+        engine_version: "0".to_owned(),
+        tool_version: "0".to_owned(),
+        kind: LayerKind::Full,
+        layer: LayerPath::full_at(full),
+        parent_manifest: None,
+        start: Timestamp::MIN,
+        end: at(end),
+        created_at: at(end),
+        revision_history: false,
+        whole_engine: patterns.is_empty(),
+        patterns: patterns.iter().map(ToString::to_string).collect(),
+        keyspaces: covered
+            .iter()
+            .map(|d| ManifestKeyspace {
+                descriptor: d.clone(),
+                introduced: true,
+                revision_start: None,
+                files: Vec::new(),
+            })
+            .collect(),
+        system: BTreeMap::new(),
+    }
+}
+
+fn run(parent: Option<&Manifest>, end: u64, live: &[Descriptor], patterns: &[&str]) -> Result<BackupPlan> {
+    let patterns: Vec<NamePattern> = patterns.iter().map(|p| NamePattern::parse(p).unwrap()).collect();
+    plan(&Inputs {
+        engine_id: OURS,
+        parent: parent.map(|manifest| Parent { chain: "2022/02/09-155340.13", manifest }),
+        end: at(end),
+        live,
+        patterns: &patterns,
+        revision_history: false,
+    })
+}
+
+fn starts(plan: &BackupPlan) -> Vec<(&str, u64)> {
+    plan.keyspaces.iter().map(|k| (k.descriptor.name.as_str(), k.after.nanos())).collect()
+}
+
+#[test]
+fn a_full_takes_everything_from_zero() {
+    let live = [descriptor(1, "bank.a", 5), descriptor(2, "shop.b", 6)];
+    let plan = run(None, 100, &live, &[]).unwrap();
+    assert!(plan.whole_engine && plan.kind == LayerKind::Full);
+    assert_eq!(starts(&plan), [("bank.a", 0), ("shop.b", 0)]);
+    let plan = run(None, 100, &live, &["bank.*"]).unwrap();
+    assert!(!plan.whole_engine);
+    assert_eq!(starts(&plan), [("bank.a", 0)]);
+}
+
+#[test]
+fn an_incremental_introduces_what_its_chain_does_not_cover_from_zero() {
+    let known = descriptor(1, "a", 5);
+    let restored_since = Descriptor { introduced: at(70), ..descriptor(2, "b", 6) };
+    let mut was_excluded = descriptor(3, "c", 7);
+    was_excluded.settings.exclude_from_backup = true;
+    let parent = parent(50, &[], &[known.clone(), descriptor(2, "b", 6), was_excluded]);
+    let live = [known, restored_since, descriptor(3, "c", 7), descriptor(4, "new", 60)];
+    let plan = run(Some(&parent), 100, &live, &[]).unwrap();
+    assert_eq!(starts(&plan), [("a", 50), ("b", 0), ("c", 0), ("new", 0)]);
+    assert_eq!(plan.start, at(50));
+}
+
+#[test]
+fn a_name_taken_again_is_another_keyspace() {
+    let parent = parent(50, &[], &[descriptor(1, "a", 5)]);
+    let plan = run(Some(&parent), 100, &[descriptor(9, "a", 60)], &[]).unwrap();
+    assert_eq!(starts(&plan), [("a", 0)]);
+}
+
+#[test]
+fn refusals_name_both_sides() {
+    let live = [descriptor(1, "a", 5)];
+    let text = |r: Result<BackupPlan>| r.unwrap_err().to_string();
+    let mut foreign = parent(50, &[], &live);
+    foreign.engine_id = EngineId::from_bytes([2; 16]);
+    let refused = text(run(Some(&foreign), 100, &live, &[]));
+    assert!(refused.contains(&OURS.to_string()) && refused.contains(&foreign.engine_id.to_string()), "{refused}");
+    let chain = parent(50, &["a"], &live);
+    let refused = text(run(Some(&chain), 50, &live, &[]));
+    assert!(refused.contains("reaches 1970-01-01T00:00:00.000000050Z already"), "{refused}");
+    let refused = text(run(Some(&chain), 100, &live, &["b"]));
+    assert!(refused.contains("covers a, the incremental asks for b"), "{refused}");
+    let refused = text(run(None, 100, &live, &["bank.*"]));
+    assert!(refused.starts_with("no keyspace matches bank.* as of"), "{refused}");
+}
+
+#[test]
+fn a_chain_goes_on_when_its_keyspaces_are_gone() {
+    let parent = parent(50, &["a"], &[descriptor(1, "a", 5)]);
+    assert_eq!(run(Some(&parent), 100, &[], &[]).unwrap().keyspaces, []);
+}

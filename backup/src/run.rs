@@ -1,0 +1,199 @@
+//! One backup from plan to hand-over.
+
+use std::time::Instant;
+
+use icecore_archive::{
+    AppendTarget, Chain, Collection, FullPath, LayerWriter, Manifest, ManifestKeyspace,
+};
+use icecore_engine::{Engine, Snapshot};
+use icecore_mvcc::{Descriptor, Timestamp};
+
+use crate::error::{Error, Result};
+use crate::export::{Exported, blocking, export};
+use crate::options::BackupOptions;
+use crate::plan::{BackupPlan, Inputs, Parent, plan};
+use crate::protection::Hold;
+use crate::report::BackupReport;
+
+/// What the target of a backup came out as.
+enum Onto {
+    /// A new full, under the given name or one made from its end time.
+    Full(Option<FullPath>),
+    /// An incremental of this chain, whose newest layer has this manifest.
+    Chain(Box<Chain>, Box<Manifest>),
+}
+
+/// Takes a backup. When it returns, the layer can be restored.
+///
+/// # Errors
+/// [`Error`] says what failed; no layer is listed then. Files that were stored already stay in
+/// the collection, unreferenced.
+pub async fn backup(engine: &Engine, collection: &Collection, options: &BackupOptions) -> Result<BackupReport> {
+    let started = Instant::now();
+    let (onto, at, plan) = prepare(engine, collection, options).await?;
+    let hold = {
+        let (engine, collection, plan) = (engine.clone(), collection.clone(), plan.clone());
+        blocking(move || Hold::acquire(&engine, &collection, &plan)).await?
+    };
+    let written = write_layer(engine, collection, options, &onto, &at, &plan).await;
+    let mut report = match written {
+        Ok(report) => report,
+        Err(error) => {
+            blocking(move || {
+                hold.abandon();
+                Ok(())
+            })
+            .await?;
+            metrics::counter!("icecore_backup_failed_total").increment(1);
+            return Err(error);
+        }
+    };
+    blocking(move || {
+        // The layer is committed and restores. Should the hand-over fail, the older record goes on
+        // holding more than is needed, and `gc status` shows it.
+        if let Err(error) = hold.hand_over(&plan) {
+            tracing::error!(%error, "the backup is done, but its protection could not be handed over");
+        }
+        Ok(())
+    })
+    .await?;
+    report.seconds = started.elapsed().as_secs_f64();
+    metrics::counter!("icecore_backup_done_total").increment(1);
+    metrics::histogram!("icecore_backup_seconds").record(report.seconds);
+    tracing::info!(layer = %report.layer, bytes = report.stored_bytes(), seconds = report.seconds, "backed up");
+    Ok(report)
+}
+
+/// What a backup would do, without writing anything.
+///
+/// # Errors
+/// As [`backup`], as far as planning goes.
+pub async fn dry_run(engine: &Engine, collection: &Collection, options: &BackupOptions) -> Result<BackupPlan> {
+    Ok(prepare(engine, collection, options).await?.2)
+}
+
+async fn prepare(
+    engine: &Engine,
+    collection: &Collection,
+    options: &BackupOptions,
+) -> Result<(Onto, Snapshot, BackupPlan)> {
+    options.validate()?;
+    let onto = match &options.onto {
+        None => Onto::Full(None),
+        Some(selector) => match collection.append_target(selector).await? {
+            AppendTarget::NewFull(path) => Onto::Full(Some(path)),
+            AppendTarget::Chain(chain) => {
+                let manifest = collection.read_layer(&chain.head()?).await?;
+                Onto::Chain(Box::new(chain), Box::new(manifest))
+            }
+        },
+    };
+    let engine = engine.clone();
+    let options = options.clone();
+    blocking(move || {
+        let at = engine.snapshot_at(options.as_of.unwrap_or_else(|| engine.now()))?;
+        let mut live = engine.descriptors_at(at.timestamp())?;
+        let parent = match &onto {
+            Onto::Full(_) => None,
+            Onto::Chain(chain, manifest) => Some((chain.full().to_string(), manifest)),
+        };
+        if options.revision_history {
+            let after = parent.as_ref().map_or(Timestamp::MIN, |(_, manifest)| manifest.end);
+            live.extend(dropped_within(&engine, after, at.timestamp()));
+        }
+        let inputs = Inputs {
+            engine_id: engine.id(),
+            parent: parent.as_ref().map(|(chain, manifest)| Parent { chain, manifest }),
+            end: at.timestamp(),
+            live: &live,
+            patterns: &options.keyspaces,
+            revision_history: options.revision_history,
+        };
+        let mut plan = plan(&inputs)?;
+        for keyspace in plan.keyspaces.iter_mut().filter(|k| k.introduced && !k.excluded) {
+            let stats = engine.keyspace_by_id(keyspace.descriptor.id)?.stats();
+            keyspace.estimated_bytes = stats.sst_bytes + stats.memtable_bytes;
+        }
+        Ok((onto, at, plan))
+    })
+    .await
+}
+
+/// Keyspaces that were dropped in a window: with history, times before their drop can be restored.
+fn dropped_within(engine: &Engine, after: Timestamp, until: Timestamp) -> Vec<Descriptor> {
+    let all = engine.all_keyspaces().into_iter().map(|keyspace| keyspace.descriptor());
+    all.filter(|d| d.dropped.is_some_and(|dropped| after < dropped && dropped <= until)).collect()
+}
+
+async fn write_layer(
+    engine: &Engine,
+    collection: &Collection,
+    options: &BackupOptions,
+    onto: &Onto,
+    at: &Snapshot,
+    plan: &BackupPlan,
+) -> Result<BackupReport> {
+    let writer = match onto {
+        Onto::Full(path) => collection.begin_full(plan.end, path.clone()).await?,
+        Onto::Chain(chain, _) => collection.begin_incremental(chain, plan.end).await?,
+    };
+    let source = engine.clone();
+    blocking(move || Ok(source.sync_wal()?)).await?;
+    let exported = export(engine, at, &writer, plan, options).await?;
+    let manifest = manifest(engine, collection, &writer, onto, plan, &exported);
+    writer.check().await?;
+    let entry = writer.commit(manifest).await?;
+    Ok(BackupReport {
+        layer: entry.path,
+        kind: plan.kind,
+        start: entry.start,
+        end: entry.end,
+        revision_history: plan.revision_history,
+        manifest_hash: entry.manifest_hash,
+        keyspaces: exported.into_iter().map(|e| e.report).collect(),
+        seconds: 0.0,
+    })
+}
+
+fn manifest(
+    engine: &Engine,
+    collection: &Collection,
+    writer: &LayerWriter,
+    onto: &Onto,
+    plan: &BackupPlan,
+    exported: &[Exported],
+) -> Manifest {
+    let keyspaces = plan.keyspaces.iter().zip(exported).map(|(planned, exported)| ManifestKeyspace {
+        descriptor: planned.descriptor.clone(),
+        introduced: planned.introduced,
+        revision_start: exported.revision_start,
+        files: exported.files.clone(),
+    });
+    Manifest {
+        collection_id: collection.id(),
+        chain_id: match onto {
+            Onto::Full(_) => icecore_archive::ChainId::random(),
+            Onto::Chain(_, parent) => parent.chain_id,
+        },
+        engine_id: engine.id(),
+        engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kind: plan.kind,
+        layer: writer.layer().clone(),
+        parent_manifest: writer.parent_manifest(),
+        start: plan.start,
+        end: plan.end,
+        created_at: engine.now(),
+        revision_history: plan.revision_history,
+        whole_engine: plan.whole_engine,
+        patterns: plan.patterns.clone(),
+        keyspaces: keyspaces.collect(),
+        system: std::collections::BTreeMap::new(),
+    }
+}
+
+const _: () = {
+    // Backups are driven from async servers: their future must be able to move between threads.
+    const fn sendable<T: Send>() {}
+    sendable::<Error>();
+};

@@ -1,0 +1,113 @@
+//! Why a restore failed. Nothing that fails leaves anything visible behind.
+
+use icecore_archive::ContentHash;
+use icecore_mvcc::Timestamp;
+
+/// The result of a restore call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a restore failed, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] icecore_engine::Error),
+    /// The collection failed, or its bytes are not what the manifest says.
+    #[error(transparent)]
+    Archive(#[from] icecore_archive::Error),
+    /// A whole-engine restore into an engine that is in use.
+    #[error(
+        "cannot restore a whole engine into {engine}: it has had keyspaces of its own; restore into a new folder, or name the keyspaces to restore"
+    )]
+    NotEmpty {
+        /// The database folder.
+        engine: String,
+    },
+    /// A pattern selects nothing.
+    #[error("the backup has no keyspace that matches {pattern} as of {target}; it has: {available}")]
+    NothingMatches {
+        /// The pattern.
+        pattern: String,
+        /// The time to restore.
+        target: Timestamp,
+        /// The names that there are.
+        available: String,
+    },
+    /// A rename names a keyspace that is not restored.
+    #[error("cannot rename {name}: it is not among the keyspaces to restore ({available})")]
+    NothingToRename {
+        /// The name given.
+        name: String,
+        /// The names that there are.
+        available: String,
+    },
+    /// Two keyspaces would get one name.
+    #[error("{first} and {second} would both be restored as {name}; rename one of them")]
+    SameName {
+        /// A keyspace.
+        first: String,
+        /// Another.
+        second: String,
+        /// The name that both would get.
+        name: String,
+    },
+    /// The history of a keyspace does not reach back to the target.
+    #[error(
+        "keyspace {keyspace} cannot be restored as of {target}: layer {layer} has its history from {from} on; choose a time from then on, or the end of an earlier layer"
+    )]
+    NoHistory {
+        /// The keyspace.
+        keyspace: String,
+        /// The time asked for.
+        target: Timestamp,
+        /// The layer that the time lies in.
+        layer: String,
+        /// The oldest time in that layer.
+        from: Timestamp,
+    },
+    /// A layer goes on with a keyspace that no layer before it begins.
+    #[error("backup is incomplete: layer {layer} has changes of keyspace {keyspace}, which no earlier layer holds")]
+    Unfounded {
+        /// The keyspace.
+        keyspace: String,
+        /// The layer.
+        layer: String,
+    },
+    /// The collection does not end where the caller expects.
+    #[error(
+        "the newest layer of backup {chain} has hash {found}, expected {expected}: the collection is older or newer than you think; look at `show backup`"
+    )]
+    UnexpectedHead {
+        /// The chain.
+        chain: String,
+        /// The hash found.
+        found: ContentHash,
+        /// The hash expected.
+        expected: ContentHash,
+    },
+    /// A setting is out of its range.
+    #[error("invalid restore setting {name}: {reason}")]
+    InvalidOption {
+        /// The setting.
+        name: &'static str,
+        /// What is allowed.
+        reason: String,
+    },
+    /// The staging folder cannot be used.
+    #[error("cannot {action} {subject}: {source}; check the disk of the database folder")]
+    Staging {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        subject: String,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A thread of the restore panicked.
+    #[error("a restore thread stopped: {cause}; nothing is visible, run the same restore again")]
+    Thread {
+        /// What it died of.
+        cause: String,
+    },
+}

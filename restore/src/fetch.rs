@@ -1,0 +1,101 @@
+//! Brings files of a layer into the staging folder, verified and ready to be ingested.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use icecore_archive::{Collection, Progress, ProgressFn};
+use icecore_engine::{Compression, Engine};
+use icecore_mvcc::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::error::{Error, Result};
+use crate::plan::{PlannedFile, PlannedLayer};
+
+/// What all fetches of one restore share.
+pub(crate) struct Fetcher {
+    pub(crate) engine: Engine,
+    pub(crate) collection: Collection,
+    pub(crate) target: Timestamp,
+    dir: tempfile::TempDir,
+    slots: Semaphore,
+    threads: usize,
+    progress: Option<ProgressFn>,
+    done_bytes: AtomicU64,
+    total_bytes: u64,
+}
+
+impl Fetcher {
+    /// A staging folder for one restore, emptied when it ends.
+    pub(crate) fn new(
+        engine: &Engine,
+        collection: &Collection,
+        target: Timestamp,
+        threads: usize,
+        progress: Option<ProgressFn>,
+        total_bytes: u64,
+    ) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("restore-").tempdir_in(engine.staging_dir()).map_err(|source| {
+            let subject = engine.staging_dir().display().to_string();
+            Error::Staging { action: "create a folder in", subject, source }
+        })?;
+        Ok(Self {
+            engine: engine.clone(),
+            collection: collection.clone(),
+            target,
+            dir,
+            slots: Semaphore::new(threads),
+            threads,
+            progress,
+            done_bytes: AtomicU64::new(0),
+            total_bytes,
+        })
+    }
+
+    /// Fetches a layer's files, in their order; files left empty by the rewriting are left out.
+    pub(crate) async fn layer(&self, layer: &PlannedLayer) -> Result<Vec<PathBuf>> {
+        let files = stream::iter(&layer.files).map(|file| self.file(layer, file)).buffered(self.threads);
+        let files: Vec<Option<PathBuf>> = files.try_collect().await?;
+        Ok(files.into_iter().flatten().collect())
+    }
+
+    /// Counts bytes that need not be fetched, since an earlier run brought them.
+    pub(crate) fn skip(&self, layer: &PlannedLayer) {
+        self.advance(layer.files.iter().map(|f| f.file.stored_bytes).sum());
+    }
+
+    async fn file(&self, layer: &PlannedLayer, planned: &PlannedFile) -> Result<Option<PathBuf>> {
+        let _slot = self.slots.acquire().await.map_err(|closed| Error::Thread { cause: closed.to_string() })?;
+        let path = self.dir.path().join(format!("{}.sst", planned.file.id));
+        self.collection.fetch(&layer.path, &planned.file, &path).await?;
+        metrics::counter!("icecore_restore_fetched_bytes_total").increment(planned.file.stored_bytes);
+        self.advance(planned.file.stored_bytes);
+        if !planned.rewrite {
+            return Ok(Some(path));
+        }
+        let (engine, target) = (self.engine.clone(), self.target);
+        blocking(move || rewrite(&engine, &path, target)).await
+    }
+
+    fn advance(&self, bytes: u64) {
+        let done_bytes = self.done_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if let Some(progress) = &self.progress {
+            progress(Progress { done_bytes, total_bytes: self.total_bytes });
+        }
+    }
+}
+
+/// Takes the versions after the target out of a file.
+fn rewrite(engine: &Engine, path: &Path, target: Timestamp) -> Result<Option<PathBuf>> {
+    let kept = path.with_extension("kept.sst");
+    let summary = engine.filter_sst(path, &kept, Compression::Lz4, &|_, ts| ts <= target)?;
+    Ok(summary.map(|_| kept))
+}
+
+/// Runs blocking work on tokio's blocking threads; a panic there is an error here.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => Err(Error::Thread { cause: panicked.to_string() }),
+    }
+}

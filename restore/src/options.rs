@@ -1,0 +1,76 @@
+//! Settings of a restore.
+
+use std::collections::BTreeMap;
+
+use icecore_archive::{BackupSelector, ContentHash, ProgressFn};
+use icecore_mvcc::{NamePattern, Timestamp};
+
+use crate::error::{Error, Result};
+
+/// How much of the past comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum History {
+    /// Every version that the backup has; reads reach back as far as they are true. The default.
+    #[default]
+    All,
+    /// Only the state at the target: reads before it are refused, and garbage collection removes
+    /// the older versions.
+    None,
+}
+
+/// Settings of a restore. Plain data: change fields, then run.
+#[derive(Clone)]
+pub struct RestoreOptions {
+    /// Which backup. Default: the latest full and its incrementals.
+    pub from: BackupSelector,
+    /// The time to restore; default: the chain's end.
+    pub as_of: Option<Timestamp>,
+    /// Which keyspaces; empty: all.
+    pub keyspaces: Vec<NamePattern>,
+    /// New names, by old name.
+    pub renames: BTreeMap<String, String>,
+    /// The database that restored keyspaces go to; their last segment stays. Renames go first.
+    pub into_database: Option<String>,
+    /// How much of the past comes back.
+    pub history: History,
+    /// Refuse a chain whose newest manifest has another hash.
+    pub expect_head: Option<ContentHash>,
+    /// Fetches at a time, 1 to 64. Default 2.
+    pub threads: usize,
+    /// Called as bytes are fetched.
+    pub progress: Option<ProgressFn>,
+}
+
+impl Default for RestoreOptions {
+    fn default() -> Self {
+        Self {
+            from: BackupSelector::Latest,
+            as_of: None,
+            keyspaces: Vec::new(),
+            renames: BTreeMap::new(),
+            into_database: None,
+            history: History::All,
+            expect_head: None,
+            threads: 2,
+            progress: None,
+        }
+    }
+}
+
+impl RestoreOptions {
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] names the first setting that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        check_threads(self.threads)
+    }
+}
+
+/// Checks a number of threads.
+pub(crate) fn check_threads(threads: usize) -> Result<()> {
+    if (1..=64).contains(&threads) {
+        return Ok(());
+    }
+    Err(Error::InvalidOption { name: "threads", reason: format!("{threads} is not within 1 to 64") })
+}

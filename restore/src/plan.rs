@@ -1,0 +1,242 @@
+//! What a restore will do, decided from manifests alone.
+//!
+//! For each keyspace that was live at the target, the layers from the last one that introduces it
+//! are applied in order. A file goes in as it is unless it holds versions after the target. Reads
+//! of the restored keyspace are true back to its *threshold*: through layers with revision
+//! history as far as they follow each other, else from the end of the newest layer without.
+
+use std::collections::BTreeMap;
+
+use icecore_archive::{ContentHash, FileEntry, FullPath, LayerPath, Manifest, ManifestKeyspace};
+use icecore_mvcc::{Descriptor, KeyspaceName, NamePattern, Timestamp};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::options::{History, RestoreOptions};
+
+/// What a restore will do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RestorePlan {
+    /// The full backup that the chain begins with.
+    pub full: FullPath,
+    /// The layers that are applied, in order.
+    pub layers: Vec<LayerPath>,
+    /// The time that is restored.
+    pub target: Timestamp,
+    /// Whether all keyspaces of a whole-engine backup are restored under their names.
+    pub whole_engine: bool,
+    /// The keyspaces.
+    pub keyspaces: Vec<PlannedRestore>,
+    /// Names this restore, so that running it again goes on with it.
+    pub restore_id: String,
+}
+
+/// What it will do for one keyspace.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedRestore {
+    /// The name it gets.
+    pub name: String,
+    /// The keyspace as the backup describes it.
+    pub source: Descriptor,
+    /// Reads below this time will be refused.
+    pub threshold: Timestamp,
+    /// What is applied, oldest layer first.
+    pub layers: Vec<PlannedLayer>,
+}
+
+/// What one layer brings to a keyspace.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedLayer {
+    /// The layer.
+    pub path: LayerPath,
+    /// Its files.
+    #[serde(skip)]
+    pub files: Vec<PlannedFile>,
+}
+
+/// One file to apply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedFile {
+    /// The file.
+    pub file: FileEntry,
+    /// Whether versions after the target must be taken out.
+    pub rewrite: bool,
+}
+
+impl PlannedRestore {
+    /// All its files.
+    pub fn files(&self) -> impl Iterator<Item = &PlannedFile> {
+        self.layers.iter().flat_map(|layer| &layer.files)
+    }
+
+    /// Bytes to fetch.
+    pub fn stored_bytes(&self) -> u64 {
+        self.files().map(|f| f.file.stored_bytes).sum()
+    }
+}
+
+impl RestorePlan {
+    /// Bytes to fetch.
+    pub fn stored_bytes(&self) -> u64 {
+        self.keyspaces.iter().map(PlannedRestore::stored_bytes).sum()
+    }
+}
+
+/// Plans a restore from the manifests of the layers to apply, in order, and the target time.
+///
+/// # Errors
+/// [`Error::NothingMatches`], [`Error::NothingToRename`], [`Error::SameName`],
+/// [`Error::NoHistory`], [`Error::Unfounded`]; names that are not valid.
+pub fn plan(full: &FullPath, manifests: &[Manifest], target: Timestamp, options: &RestoreOptions) -> Result<RestorePlan> {
+    let last = manifests.last().ok_or(icecore_archive::Error::EmptyChain)?;
+    let live: Vec<&ManifestKeyspace> =
+        last.keyspaces.iter().filter(|k| k.descriptor.is_live_at(target)).collect();
+    let selected = select(&live, target, &options.keyspaces)?;
+    let names = names(&selected, options)?;
+    let mut keyspaces = Vec::new();
+    for (keyspace, name) in selected.iter().zip(names) {
+        keyspaces.push(plan_keyspace(&keyspace.descriptor, name, manifests, target, options.history)?);
+    }
+    let unchanged = keyspaces.iter().all(|k| k.name == k.source.name);
+    let restore_id = restore_id(manifests, target, options.history, &keyspaces);
+    Ok(RestorePlan {
+        full: full.clone(),
+        layers: manifests.iter().map(|m| m.layer.clone()).collect(),
+        target,
+        whole_engine: last.whole_engine && options.keyspaces.is_empty() && unchanged,
+        keyspaces,
+        restore_id,
+    })
+}
+
+fn select<'a>(
+    live: &[&'a ManifestKeyspace],
+    target: Timestamp,
+    patterns: &[NamePattern],
+) -> Result<Vec<&'a ManifestKeyspace>> {
+    let unmatched = patterns.iter().find(|p| !live.iter().any(|k| p.matches(&k.descriptor.name)));
+    if let Some(pattern) = unmatched {
+        let available = list(live.iter().map(|k| k.descriptor.name.as_str()));
+        return Err(Error::NothingMatches { pattern: pattern.to_string(), target, available });
+    }
+    let wanted = |k: &&ManifestKeyspace| {
+        patterns.is_empty() || patterns.iter().any(|p| p.matches(&k.descriptor.name))
+    };
+    Ok(live.iter().copied().filter(wanted).collect())
+}
+
+/// The names that the keyspaces get.
+fn names(selected: &[&ManifestKeyspace], options: &RestoreOptions) -> Result<Vec<String>> {
+    let old = || selected.iter().map(|k| k.descriptor.name.as_str());
+    if let Some(name) = options.renames.keys().find(|name| !old().any(|o| o == name.as_str())) {
+        return Err(Error::NothingToRename { name: name.clone(), available: list(old()) });
+    }
+    let mut taken: BTreeMap<String, String> = BTreeMap::new();
+    let mut names = Vec::new();
+    for old in old() {
+        let renamed = options.renames.get(old).map_or(old, String::as_str);
+        let name = KeyspaceName::parse(renamed).map_err(icecore_engine::Error::from)?;
+        let name = match &options.into_database {
+            Some(database) if !options.renames.contains_key(old) => {
+                name.in_database(database).map_err(icecore_engine::Error::from)?
+            }
+            _ => name,
+        };
+        let name = name.as_str().to_owned();
+        if let Some(first) = taken.insert(name.clone(), old.to_owned()) {
+            return Err(Error::SameName { first, second: old.to_owned(), name });
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn plan_keyspace(
+    source: &Descriptor,
+    name: String,
+    manifests: &[Manifest],
+    target: Timestamp,
+    history: History,
+) -> Result<PlannedRestore> {
+    let mut steps: Vec<(&Manifest, &ManifestKeyspace)> = Vec::new();
+    for manifest in manifests.iter().rev() {
+        let Some(keyspace) = manifest.keyspaces.iter().find(|k| k.descriptor.id == source.id) else {
+            break;
+        };
+        steps.push((manifest, keyspace));
+        if keyspace.introduced {
+            break;
+        }
+    }
+    if let Some((manifest, _)) = steps.last().filter(|(_, keyspace)| !keyspace.introduced) {
+        return Err(Error::Unfounded { keyspace: source.name.clone(), layer: manifest.layer.to_string() });
+    }
+    // Newest layer first, as `oldest_true_time` wants them.
+    let true_from = oldest_true_time(&source.name, &steps, target)?;
+    let layers = steps.iter().rev().map(|(manifest, keyspace)| PlannedLayer {
+        path: manifest.layer.clone(),
+        files: keyspace
+            .files
+            .iter()
+            .filter(|file| file.min_ts <= target)
+            .map(|file| PlannedFile { file: file.clone(), rewrite: file.max_ts > target })
+            .collect(),
+    });
+    Ok(PlannedRestore {
+        name,
+        source: source.clone(),
+        threshold: if history == History::None { target } else { true_from },
+        layers: layers.collect(),
+    })
+}
+
+/// The oldest time from which every read up to the target is true. Layers come newest first.
+fn oldest_true_time(
+    keyspace: &str,
+    layers: &[(&Manifest, &ManifestKeyspace)],
+    target: Timestamp,
+) -> Result<Timestamp> {
+    let mut oldest = target;
+    for (manifest, layer) in layers {
+        match layer.revision_start {
+            Some(from) if from > target => {
+                let (keyspace, layer) = (keyspace.to_owned(), manifest.layer.to_string());
+                return Err(Error::NoHistory { keyspace, target, layer, from });
+            }
+            Some(from) => oldest = oldest.min(from),
+            None => {
+                // Only its end is true; a dropped keyspace ends with its drop.
+                let end = layer.descriptor.dropped.map_or(manifest.end, |dropped| dropped.prev().min(manifest.end));
+                if target < end {
+                    let (keyspace, layer) = (keyspace.to_owned(), manifest.layer.to_string());
+                    return Err(Error::NoHistory { keyspace, target, layer, from: end });
+                }
+                return Ok(oldest.min(end));
+            }
+        }
+    }
+    Ok(oldest)
+}
+
+/// The same restore has the same id: the same layers, target, names and history.
+fn restore_id(manifests: &[Manifest], target: Timestamp, history: History, keyspaces: &[PlannedRestore]) -> String {
+    use std::fmt::Write;
+    let mut text = format!("{target} {history:?}");
+    for manifest in manifests {
+        let _infallible = write!(text, "\n{} {}", manifest.collection_id, manifest.layer);
+    }
+    for keyspace in keyspaces {
+        let _infallible = write!(text, "\n{} {}", keyspace.source.id.get(), keyspace.name);
+    }
+    let mut id = ContentHash::of(text.as_bytes()).to_string();
+    id.truncate(16);
+    id
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+use icecore_archive::{ChainId, CollectionId, FileId, IncrementalPath, LayerKind};
+use icecore_mvcc::{EngineId, KeyRange, KeyspaceId, KeyspaceSettings};
+
+use super::*;
+
+fn at(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+fn full_path() -> FullPath {
+    "2022/02/09-155340.13".parse().unwrap()
+}
+
+fn descriptor(id: u32, name: &str) -> Descriptor {
+    Descriptor {
+        id: KeyspaceId::new(id),
+        name: name.to_owned(),
+        settings: KeyspaceSettings::default(),
+        created: at(1),
+        dropped: None,
+        introduced: at(1),
+        index_since: Timestamp::MIN,
+    }
+}
+
+fn file(min: u64, max: u64) -> FileEntry {
+    FileEntry {
+        id: FileId::random(),
+        span: KeyRange::all(),
+        min_ts: at(min),
+        max_ts: at(max),
+        entries: 1,
+        tombstones: 0,
+        logical_bytes: 10,
+        stored_bytes: 100,
+        crc32: 0,
+        blake3: ContentHash::of(b""),
+    }
+}
+
+fn keyspace(descriptor: Descriptor, introduced: bool, history: Option<u64>, files: Vec<FileEntry>) -> ManifestKeyspace {
+    ManifestKeyspace { descriptor, introduced, revision_start: history.map(at), files }
+}
+
+fn layer(start: u64, end: u64, keyspaces: Vec<ManifestKeyspace>) -> Manifest {
+    let incremental: IncrementalPath = "20220210/155530.50".parse().unwrap();
+    let kind = if start == 0 { LayerKind::Full } else { LayerKind::Incremental };
+    Manifest {
+        collection_id: CollectionId::from_bytes([7; 16]),
+        chain_id: ChainId::from_bytes([8; 16]),
+        engine_id: EngineId::from_bytes([1; 16]),
+        engine_version: "0".to_owned(),
+        tool_version: "0".to_owned(),
+        kind,
+        layer: match kind {
+            LayerKind::Full => LayerPath::full_at(full_path()),
+            LayerKind::Incremental => LayerPath::incremental_at(full_path(), incremental),
+        },
+        parent_manifest: None,
+        start: at(start),
+        end: at(end),
+        created_at: at(end),
+        revision_history: false,
+        whole_engine: true,
+        patterns: Vec::new(),
+        keyspaces,
+        system: BTreeMap::new(),
+    }
+}
+
+fn run(manifests: &[Manifest], target: u64, options: &RestoreOptions) -> Result<RestorePlan> {
+    plan(&full_path(), manifests, at(target), options)
+}
+
+fn threshold(manifests: &[Manifest], target: u64) -> u64 {
+    run(manifests, target, &RestoreOptions::default()).unwrap().keyspaces.first().unwrap().threshold.nanos()
+}
+
+/// A chain of a full to 100 and incrementals to 200 and 300; `None` has no revision history.
+fn chain(history: [Option<u64>; 3]) -> Vec<Manifest> {
+    let [full, first, second] = history;
+    vec![
+        layer(0, 100, vec![keyspace(descriptor(1, "a"), true, full, vec![file(10, 90)])]),
+        layer(100, 200, vec![keyspace(descriptor(1, "a"), false, first, vec![file(110, 190)])]),
+        layer(200, 300, vec![keyspace(descriptor(1, "a"), false, second, vec![file(210, 290)])]),
+    ]
+}
+
+#[test]
+fn reads_are_true_back_to_the_newest_layer_without_history() {
+    assert_eq!(threshold(&chain([None, None, None]), 300), 300);
+    assert_eq!(threshold(&chain([None, None, Some(200)]), 300), 200);
+    assert_eq!(threshold(&chain([None, Some(100), Some(200)]), 300), 100);
+    assert_eq!(threshold(&chain([Some(40), Some(100), Some(200)]), 300), 40);
+    assert_eq!(threshold(&chain([Some(40), None, Some(200)]), 300), 200);
+    assert_eq!(threshold(&chain([Some(40), None, None]), 300), 300);
+}
+
+#[test]
+fn without_history_only_the_target_can_be_read() {
+    let options = RestoreOptions { history: History::None, ..RestoreOptions::default() };
+    let plan = run(&chain([Some(40), Some(100), Some(200)]), 250, &options).unwrap();
+    assert_eq!(plan.keyspaces.first().unwrap().threshold, at(250));
+}
+
+#[test]
+fn files_that_straddle_the_target_are_rewritten_and_later_ones_left_out() {
+    let mut chain = chain([Some(40), Some(100), Some(200)]);
+    let straddling = file(205, 260);
+    let later = file(251, 260);
+    let exact = file(201, 250);
+    chain.last_mut().unwrap().keyspaces = vec![keyspace(
+        descriptor(1, "a"),
+        false,
+        Some(200),
+        vec![straddling.clone(), later, exact.clone()],
+    )];
+    let plan = run(&chain, 250, &RestoreOptions::default()).unwrap();
+    let last = plan.keyspaces.first().unwrap().layers.last().unwrap();
+    assert_eq!(
+        last.files,
+        [PlannedFile { file: straddling, rewrite: true }, PlannedFile { file: exact, rewrite: false }]
+    );
+}
+
+#[test]
+fn a_layer_that_introduces_a_keyspace_again_replaces_what_was_before() {
+    let mut chain = chain([None, None, None]);
+    chain.last_mut().unwrap().keyspaces = vec![keyspace(descriptor(1, "a"), true, None, vec![file(5, 290)])];
+    let plan = run(&chain, 300, &RestoreOptions::default()).unwrap();
+    assert_eq!(plan.keyspaces.first().unwrap().layers.len(), 1);
+}
+
+#[test]
+fn a_time_inside_a_layer_without_history_is_refused() {
+    let refused = run(&chain([None, None, None]), 250, &RestoreOptions::default()).unwrap_err().to_string();
+    assert!(refused.contains("cannot be restored as of 1970-01-01T00:00:00.000000250Z"), "{refused}");
+}
+
+#[test]
+fn changes_of_a_keyspace_that_nothing_introduces_are_refused() {
+    let chain = chain([None, None, None]);
+    let refused = run(chain.get(1..).unwrap(), 300, &RestoreOptions::default()).unwrap_err().to_string();
+    assert!(refused.starts_with("backup is incomplete"), "{refused}");
+}
+
+#[test]
+fn a_keyspace_dropped_in_the_window_comes_back_before_its_drop_only() {
+    let mut dropped = descriptor(1, "a");
+    dropped.dropped = Some(at(250));
+    let mut chain = chain([Some(40), Some(100), Some(200)]);
+    chain.last_mut().unwrap().keyspaces = vec![keyspace(dropped, false, Some(200), vec![file(210, 240)])];
+    let names = |target| run(&chain, target, &RestoreOptions::default()).unwrap().keyspaces.len();
+    assert_eq!((names(249), names(250), names(300)), (1, 0, 0));
+}
+
+#[test]
+fn names_are_mapped_and_clashes_refused() {
+    let both = vec![
+        keyspace(descriptor(1, "bank.a"), true, None, Vec::new()),
+        keyspace(descriptor(2, "shop.a"), true, None, Vec::new()),
+    ];
+    let chain = [layer(0, 100, both)];
+    let names = |options: &RestoreOptions| -> Result<Vec<String>> {
+        Ok(run(&chain, 100, options)?.keyspaces.into_iter().map(|k| k.name).collect())
+    };
+    let renames = BTreeMap::from([("bank.a".to_owned(), "bank.old".to_owned())]);
+    let renamed = RestoreOptions { renames, ..RestoreOptions::default() };
+    assert_eq!(names(&renamed).unwrap(), ["bank.old", "shop.a"]);
+    let patterns = vec![NamePattern::parse("shop.*").unwrap()];
+    let into = RestoreOptions {
+        keyspaces: patterns,
+        into_database: Some("copy".to_owned()),
+        ..RestoreOptions::default()
+    };
+    assert_eq!(names(&into).unwrap(), ["copy.a"]);
+    let clash = RestoreOptions { into_database: Some("copy".to_owned()), ..RestoreOptions::default() };
+    let refused = names(&clash).unwrap_err().to_string();
+    assert_eq!(refused, "bank.a and shop.a would both be restored as copy.a; rename one of them");
+    let renames = BTreeMap::from([("nope".to_owned(), "x".to_owned())]);
+    let refused = names(&RestoreOptions { renames, ..RestoreOptions::default() }).unwrap_err().to_string();
+    assert_eq!(refused, "cannot rename nope: it is not among the keyspaces to restore (bank.a, shop.a)");
+    let keyspaces = vec![NamePattern::parse("zoo.*").unwrap()];
+    let refused = names(&RestoreOptions { keyspaces, ..RestoreOptions::default() }).unwrap_err().to_string();
+    assert!(refused.contains("no keyspace that matches zoo.*"), "{refused}");
+}
+
+#[test]
+fn the_same_restore_has_the_same_id() {
+    let chain = chain([None, None, None]);
+    let id = |options: &RestoreOptions| run(&chain, 300, options).unwrap().restore_id;
+    let all = RestoreOptions::default();
+    assert_eq!(id(&all), id(&all));
+    assert_ne!(id(&all), id(&RestoreOptions { history: History::None, ..RestoreOptions::default() }));
+    let renames = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    assert_ne!(id(&all), id(&RestoreOptions { renames, ..RestoreOptions::default() }));
+}

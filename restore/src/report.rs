@@ -1,0 +1,77 @@
+//! What a restore did.
+
+use icecore_archive::FullPath;
+use icecore_mvcc::Timestamp;
+use serde::Serialize;
+
+use crate::plan::{PlannedRestore, RestorePlan};
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RestoreReport {
+    /// The full backup that the chain begins with.
+    pub full: FullPath,
+    /// How many layers were applied.
+    pub layers: usize,
+    /// The time that was restored.
+    pub target: Timestamp,
+    /// The keyspaces, as they are named now.
+    pub keyspaces: Vec<RestoredKeyspace>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What it did for one keyspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RestoredKeyspace {
+    /// Its name now.
+    pub name: String,
+    /// Its name in the backup.
+    pub source: String,
+    /// Reads below this time are refused.
+    pub threshold: Timestamp,
+    /// Files applied.
+    pub files: u64,
+    /// Files among them that were rewritten.
+    pub rewritten_files: u64,
+    /// Versions in the files, those after the target included.
+    pub entries: u64,
+    /// Bytes of the files.
+    pub stored_bytes: u64,
+}
+
+impl RestoreReport {
+    pub(crate) fn new(plan: &RestorePlan, seconds: f64) -> Self {
+        Self {
+            full: plan.full.clone(),
+            layers: plan.layers.len(),
+            target: plan.target,
+            keyspaces: plan.keyspaces.iter().map(RestoredKeyspace::from).collect(),
+            seconds,
+        }
+    }
+
+    /// Versions in all files.
+    pub fn entries(&self) -> u64 {
+        self.keyspaces.iter().map(|k| k.entries).sum()
+    }
+
+    /// Bytes of all files.
+    pub fn stored_bytes(&self) -> u64 {
+        self.keyspaces.iter().map(|k| k.stored_bytes).sum()
+    }
+}
+
+impl From<&PlannedRestore> for RestoredKeyspace {
+    fn from(planned: &PlannedRestore) -> Self {
+        Self {
+            name: planned.name.clone(),
+            source: planned.source.name.clone(),
+            threshold: planned.threshold,
+            files: planned.files().count() as u64,
+            rewritten_files: planned.files().filter(|f| f.rewrite).count() as u64,
+            entries: planned.files().map(|f| f.file.entries).sum(),
+            stored_bytes: planned.stored_bytes(),
+        }
+    }
+}
