@@ -1,0 +1,33 @@
+//! Rules about what the workspace is made of: licences, duplicate dependencies and sources
+//! (`deny.toml`, read by cargo-deny), the reasons of dependencies, and the direction they point in.
+
+use crate::children;
+use crate::dependency_notes;
+use crate::error::Error;
+use crate::layers;
+use crate::metadata::Metadata;
+use crate::tools;
+use crate::workspace::Workspace;
+
+/// Checks all of it, the cheapest first.
+///
+/// # Errors
+/// [`Error::Rule`] for what is broken; [`Error::Failed`] where cargo-deny says so, or where it
+/// cannot be installed.
+pub(crate) fn check(workspace: &Workspace) -> Result<(), Error> {
+    let metadata = Metadata::read(workspace)?;
+    layers::check(&metadata)?;
+    dependency_notes::check(workspace, &metadata)?;
+    println!("layers and docs/dependencies.md are in order");
+    let mut deny = workspace.command(tools::CARGO_DENY.find_or_install(workspace)?);
+    // Advisories need a database from GitHub, which a build must not wait for.
+    deny.args([
+        "--locked",
+        "check",
+        "--hide-inclusion-graph",
+        "licenses",
+        "bans",
+        "sources",
+    ]);
+    children::run(&mut deny)
+}
