@@ -1,0 +1,270 @@
+//! `backup`: a full backup, or with `--onto` an incremental.
+
+use std::time::Instant;
+
+use clap::Args;
+use icecore_archive::{BackupSelector, Collection, CollectionUri, LayerKind, StoreOptions};
+use icecore_backup::{BackupOptions, BackupPlan, BackupReport, KeyspaceReport};
+use icecore_mvcc::{NamePattern, Timestamp};
+use serde::Serialize;
+
+use crate::arguments::{OutputFormat, Time};
+use crate::context::Context;
+use crate::error::Result;
+use crate::output::{
+    Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
+    time,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// The collection: file:///folder, s3://bucket/prefix; it is made where there is none
+    #[arg(long, value_name = "URI")]
+    into: CollectionUri,
+    /// Extend the backup there, LATEST or a path, by an incremental
+    #[arg(long, value_name = "LATEST|SUBDIR")]
+    onto: Option<BackupSelector>,
+    /// Back up the state of this time instead of now
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    as_of: Option<Time>,
+    /// Only these keyspaces: a name, bank.* or *; may be given several times
+    #[arg(long = "keyspace", value_name = "PATTERN")]
+    keyspaces: Vec<NamePattern>,
+    /// Keep every version, so that any time in the layer can be restored
+    #[arg(long)]
+    revision_history: bool,
+    /// Tell what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> {
+    match arguments.dry_run {
+        true => dry_run(context, arguments),
+        false => back_up(context, arguments),
+    }
+}
+
+fn options(arguments: &BackupArguments, as_of: Option<Timestamp>) -> BackupOptions {
+    BackupOptions {
+        as_of,
+        onto: arguments.onto.clone(),
+        keyspaces: arguments.keyspaces.clone(),
+        revision_history: arguments.revision_history,
+        ..BackupOptions::default()
+    }
+}
+
+fn back_up(context: &Context, arguments: &BackupArguments) -> Result<()> {
+    let started = Instant::now();
+    let report = context.write(|engine| {
+        let as_of = arguments.as_of.as_ref().map(|time| time.resolve(engine));
+        let mut options = options(arguments, as_of.transpose()?);
+        let bar = Bar::new(context, "backing up");
+        options.progress = Some(bar.progress());
+        context.wait(async {
+            let store = StoreOptions::default();
+            let collection = Collection::create_or_open(&arguments.into, store).await?;
+            Ok(icecore_backup::backup(engine, &collection, &options).await?)
+        })
+    })?;
+    if context.format == OutputFormat::Table {
+        let rows = report.keyspaces.iter().map(|k| Ok(Stored::from(k)));
+        context.list("keyspaces", rows)?;
+    }
+    let elapsed = started.elapsed();
+    let sentence = || {
+        format!(
+            "{} backup {} as of {}: {}, {} in {}, in {:.2} s, {}",
+            kind_text(report.kind),
+            report.layer,
+            report.end,
+            plural(report.entries(), "version"),
+            human_bytes(report.stored_bytes()),
+            plural(report.files(), "file"),
+            elapsed.as_secs_f64(),
+            human_rate(report.stored_bytes(), elapsed),
+        )
+    };
+    let done = Done::from(&report);
+    context.done("backup", sentence, &done, report.stored_bytes(), started)
+}
+
+pub(super) fn kind_text(kind: LayerKind) -> &'static str {
+    match kind {
+        LayerKind::Full => "full",
+        LayerKind::Incremental => "incremental",
+    }
+}
+
+/// What a backup did.
+#[derive(Serialize)]
+struct Done<'a> {
+    backup: String,
+    kind: LayerKind,
+    #[serde(serialize_with = "optional_time")]
+    start: Option<Timestamp>,
+    #[serde(serialize_with = "time")]
+    end: Timestamp,
+    revision_history: bool,
+    manifest_hash: String,
+    files: u64,
+    entries: u64,
+    logical_bytes: u64,
+    keyspaces: Vec<Stored<'a>>,
+}
+
+impl<'a> From<&'a BackupReport> for Done<'a> {
+    fn from(report: &'a BackupReport) -> Self {
+        Self {
+            backup: report.layer.to_string(),
+            kind: report.kind,
+            start: since_epoch(report.start),
+            end: report.end,
+            revision_history: report.revision_history,
+            manifest_hash: report.manifest_hash.to_string(),
+            files: report.files(),
+            entries: report.entries(),
+            logical_bytes: report.logical_bytes(),
+            keyspaces: report.keyspaces.iter().map(Stored::from).collect(),
+        }
+    }
+}
+
+/// What was stored of a keyspace.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Stored<'a>(&'a KeyspaceReport);
+
+impl<'a> From<&'a KeyspaceReport> for Stored<'a> {
+    fn from(report: &'a KeyspaceReport) -> Self {
+        Self(report)
+    }
+}
+
+impl Record for Stored<'_> {
+    const HEADER: &'static [&'static str] = &[
+        "keyspace", "whole", "versions", "deletes", "files", "bytes", "how",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let report = self.0;
+        vec![
+            report.name.clone(),
+            if report.introduced { "yes" } else { "no" }.to_owned(),
+            human_count(report.entries),
+            human_count(report.tombstones),
+            human_count(report.files),
+            human_bytes(report.stored_bytes),
+            report.how.clone(),
+        ]
+    }
+}
+
+fn dry_run(context: &Context, arguments: &BackupArguments) -> Result<()> {
+    let engine = context.open()?;
+    let as_of = arguments.as_of.as_ref().map(|time| time.resolve(&engine));
+    let options = options(arguments, as_of.transpose()?);
+    let plan = context.wait(async {
+        let collection = open_or_pretend(&arguments.into).await?;
+        Ok(icecore_backup::dry_run(&engine, &collection, &options).await?)
+    })?;
+    match context.format {
+        OutputFormat::Json => context.document(&Plan::from(&plan)),
+        OutputFormat::Table => {
+            let keyspaces = Plan::from(&plan).keyspaces;
+            context.list("keyspaces", keyspaces.into_iter().map(Ok))?;
+            let onto = match &plan.onto {
+                Some(full) => format!(" onto {full}"),
+                None => String::new(),
+            };
+            context.line(&format!(
+                "would take {} backup{onto} as of {}; nothing was written",
+                match plan.kind {
+                    LayerKind::Full => "a full",
+                    LayerKind::Incremental => "an incremental",
+                },
+                plan.end
+            ))
+        }
+    }
+}
+
+/// The collection, or an empty one in memory where there is none: what is only planned may not
+/// make one.
+async fn open_or_pretend(uri: &CollectionUri) -> Result<Collection> {
+    match Collection::open(uri, StoreOptions::default()).await {
+        Err(icecore_archive::Error::NoCollection { .. }) => {
+            let nowhere: CollectionUri = "memory://dry-run".parse()?;
+            Ok(Collection::create_or_open(&nowhere, StoreOptions::default()).await?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// What a backup would do.
+#[derive(Serialize)]
+struct Plan {
+    dry_run: bool,
+    kind: LayerKind,
+    onto: Option<String>,
+    #[serde(serialize_with = "optional_time")]
+    start: Option<Timestamp>,
+    #[serde(serialize_with = "time")]
+    end: Timestamp,
+    revision_history: bool,
+    whole_engine: bool,
+    keyspaces: Vec<Planned>,
+}
+
+impl From<&BackupPlan> for Plan {
+    fn from(plan: &BackupPlan) -> Self {
+        let keyspaces = plan.keyspaces.iter().map(|keyspace| Planned {
+            name: keyspace.descriptor.name.clone(),
+            introduced: keyspace.introduced,
+            excluded: keyspace.excluded,
+            after: since_epoch(keyspace.after),
+            estimated_bytes: keyspace.introduced.then_some(keyspace.estimated_bytes),
+        });
+        Self {
+            dry_run: true,
+            kind: plan.kind,
+            onto: plan.onto.clone(),
+            start: since_epoch(plan.start),
+            end: plan.end,
+            revision_history: plan.revision_history,
+            whole_engine: plan.whole_engine,
+            keyspaces: keyspaces.collect(),
+        }
+    }
+}
+
+/// What would be stored of a keyspace.
+#[derive(Serialize)]
+struct Planned {
+    name: String,
+    introduced: bool,
+    excluded: bool,
+    #[serde(serialize_with = "optional_time")]
+    after: Option<Timestamp>,
+    /// Known for what is read whole only.
+    estimated_bytes: Option<u64>,
+}
+
+impl Record for Planned {
+    const HEADER: &'static [&'static str] = &["keyspace", "what", "after", "bytes at most"];
+
+    fn cells(&self) -> Vec<String> {
+        let what = match (self.excluded, self.introduced) {
+            (true, _) => "excluded",
+            (false, true) => "whole",
+            (false, false) => "changes",
+        };
+        vec![
+            self.name.clone(),
+            what.to_owned(),
+            or_dash(self.after),
+            or_dash(self.estimated_bytes.map(human_bytes)),
+        ]
+    }
+}

@@ -1,0 +1,232 @@
+//! `keyspace`: the catalog.
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use icecore_engine::Keyspace;
+use icecore_mvcc::{
+    Descriptor, KeyspaceName, KeyspaceSettings, Timestamp, duration_text, format_duration,
+    parse_duration,
+};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::output::{Record, human_bytes, human_count, optional_time, or_dash, since_epoch, time};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyspaceCommand {
+    /// Create a keyspace, and the database where there is none
+    Create(CreateArguments),
+    /// List the keyspaces
+    List,
+    /// Change a keyspace's settings; what is not given stays
+    Alter(AlterArguments),
+    /// Drop a keyspace; its past stays readable until garbage collection passes the drop
+    Drop(DropArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    /// Segments joined by dots, such as bank.customers
+    #[arg(value_parser = KeyspaceName::parse)]
+    name: KeyspaceName,
+    /// How long a version stays readable after a newer one shadows it [default: 4h]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    gc_ttl: Option<Duration>,
+    /// Leave its rows out of backups
+    #[arg(long)]
+    exclude_from_backup: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Changes {
+    /// How long a version stays readable after a newer one shadows it
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    gc_ttl: Option<Duration>,
+    /// Whether to leave its rows out of backups
+    #[arg(long, value_name = "true|false")]
+    exclude_from_backup: Option<bool>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AlterArguments {
+    /// The keyspace
+    name: String,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DropArguments {
+    /// The keyspace
+    name: String,
+}
+
+pub(crate) fn run(context: &Context, command: KeyspaceCommand) -> Result<()> {
+    match command {
+        KeyspaceCommand::Create(arguments) => create(context, &arguments),
+        KeyspaceCommand::List => list(context),
+        KeyspaceCommand::Alter(arguments) => alter(context, &arguments),
+        KeyspaceCommand::Drop(arguments) => drop(context, &arguments),
+    }
+}
+
+/// A keyspace as JSON tells it.
+#[derive(Serialize)]
+struct Described {
+    keyspace: String,
+    id: u32,
+    #[serde(with = "duration_text")]
+    gc_ttl: Duration,
+    exclude_from_backup: bool,
+    #[serde(serialize_with = "time")]
+    created: Timestamp,
+    #[serde(
+        serialize_with = "optional_time",
+        skip_serializing_if = "Option::is_none"
+    )]
+    dropped: Option<Timestamp>,
+}
+
+impl From<Descriptor> for Described {
+    fn from(descriptor: Descriptor) -> Self {
+        Self {
+            keyspace: descriptor.name,
+            id: descriptor.id.get(),
+            gc_ttl: descriptor.settings.gc_ttl,
+            exclude_from_backup: descriptor.settings.exclude_from_backup,
+            created: descriptor.created,
+            dropped: descriptor.dropped,
+        }
+    }
+}
+
+impl Described {
+    fn settings(&self) -> String {
+        let excluded = match self.exclude_from_backup {
+            true => ", excluded from backups",
+            false => "",
+        };
+        format!("gc ttl {}{excluded}", format_duration(self.gc_ttl))
+    }
+}
+
+fn create(context: &Context, arguments: &CreateArguments) -> Result<()> {
+    let started = Instant::now();
+    let mut settings = KeyspaceSettings {
+        exclude_from_backup: arguments.exclude_from_backup,
+        ..KeyspaceSettings::default()
+    };
+    settings.gc_ttl = arguments.gc_ttl.unwrap_or(settings.gc_ttl);
+    let descriptor = context.create_or_write(|engine| {
+        let created = engine.create_keyspace(arguments.name.as_str(), settings)?;
+        Ok(created.descriptor())
+    })?;
+    let made = Described::from(descriptor);
+    let sentence = || format!("created keyspace {} ({})", made.keyspace, made.settings());
+    context.done("keyspace create", sentence, &made, 0, started)
+}
+
+fn alter(context: &Context, arguments: &AlterArguments) -> Result<()> {
+    let started = Instant::now();
+    let descriptor = context.write(|engine| {
+        let mut settings = engine.keyspace(&arguments.name)?.descriptor().settings;
+        settings.gc_ttl = arguments.changes.gc_ttl.unwrap_or(settings.gc_ttl);
+        settings.exclude_from_backup = arguments
+            .changes
+            .exclude_from_backup
+            .unwrap_or(settings.exclude_from_backup);
+        Ok(engine.alter_keyspace(&arguments.name, settings)?)
+    })?;
+    let now = Described::from(descriptor);
+    let sentence = || format!("altered keyspace {} ({})", now.keyspace, now.settings());
+    context.done("keyspace alter", sentence, &now, 0, started)
+}
+
+fn drop(context: &Context, arguments: &DropArguments) -> Result<()> {
+    let started = Instant::now();
+    let descriptor = context.write(|engine| {
+        let keyspace = engine.keyspace(&arguments.name)?;
+        engine.drop_keyspace(&arguments.name)?;
+        Ok(keyspace.descriptor())
+    })?;
+    let gone = Described::from(descriptor);
+    let sentence = || {
+        format!(
+            "dropped keyspace {} at {}",
+            gone.keyspace,
+            or_dash(gone.dropped)
+        )
+    };
+    context.done("keyspace drop", sentence, &gone, 0, started)
+}
+
+/// A keyspace in the list.
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    id: u32,
+    #[serde(with = "duration_text")]
+    gc_ttl: Duration,
+    exclude_from_backup: bool,
+    #[serde(serialize_with = "time")]
+    created: Timestamp,
+    #[serde(serialize_with = "optional_time")]
+    threshold: Option<Timestamp>,
+    sst_bytes: u64,
+    sst_files: u64,
+    memtable_bytes: u64,
+    estimated_versions: u64,
+}
+
+impl Record for Listed {
+    const HEADER: &'static [&'static str] = &[
+        "name",
+        "gc ttl",
+        "excluded",
+        "created",
+        "threshold",
+        "versions",
+        "bytes",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            format_duration(self.gc_ttl),
+            if self.exclude_from_backup {
+                "yes"
+            } else {
+                "no"
+            }
+            .to_owned(),
+            self.created.to_string(),
+            or_dash(self.threshold),
+            format!("~{}", human_count(self.estimated_versions)),
+            human_bytes(self.sst_bytes + self.memtable_bytes),
+        ]
+    }
+}
+
+fn list(context: &Context) -> Result<()> {
+    let engine = context.open()?;
+    let listed = engine.keyspaces().into_iter().map(|keyspace: Keyspace| {
+        let descriptor = keyspace.descriptor();
+        let stats = keyspace.stats();
+        Ok(Listed {
+            name: descriptor.name,
+            id: descriptor.id.get(),
+            gc_ttl: descriptor.settings.gc_ttl,
+            exclude_from_backup: descriptor.settings.exclude_from_backup,
+            created: descriptor.created,
+            threshold: since_epoch(keyspace.threshold()),
+            sst_bytes: stats.sst_bytes,
+            sst_files: stats.sst_files,
+            memtable_bytes: stats.memtable_bytes,
+            estimated_versions: stats.estimated_versions,
+        })
+    });
+    context.list("keyspaces", listed)
+}

@@ -1,0 +1,274 @@
+//! `restore`: brings keyspaces back from a collection, into a database that is made where there
+//! is none.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use icecore_archive::{BackupSelector, Collection, CollectionUri, ContentHash, StoreOptions};
+use icecore_engine::Engine;
+use icecore_mvcc::{Clock, KeyspaceName, NamePattern, SystemClock, Timestamp};
+use icecore_restore::{RestoreOptions, RestorePlan, RestoreReport};
+use serde::Serialize;
+
+use crate::arguments::{OutputFormat, Time};
+use crate::context::Context;
+use crate::error::Result;
+use crate::output::{
+    Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
+    time,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArguments {
+    /// The collection
+    #[arg(long, value_name = "URI")]
+    from: CollectionUri,
+    /// Which backup with its incrementals
+    #[arg(long, value_name = "LATEST|SUBDIR", default_value = "LATEST")]
+    backup: BackupSelector,
+    /// Restore the state of this time [default: the end of the backup]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    as_of: Option<Time>,
+    /// Only these keyspaces: a name, bank.* or *; may be given several times
+    #[arg(long = "keyspace", value_name = "PATTERN")]
+    keyspaces: Vec<NamePattern>,
+    /// Give a keyspace another name; may be given several times
+    #[arg(long = "rename", value_name = "OLD=NEW", value_parser = rename)]
+    renames: Vec<(String, String)>,
+    /// Put all restored keyspaces into this database, keeping their last names
+    #[arg(long, value_name = "DATABASE", value_parser = KeyspaceName::parse)]
+    into_database: Option<KeyspaceName>,
+    /// Bring back all versions that the backup has, or only the newest
+    #[arg(long, value_enum, default_value_t)]
+    history: History,
+    /// Refuse a backup whose newest manifest has another hash
+    #[arg(long, value_name = "HASH")]
+    expect_head: Option<ContentHash>,
+    /// Tell what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum History {
+    #[default]
+    All,
+    None,
+}
+
+impl From<History> for icecore_restore::History {
+    fn from(history: History) -> Self {
+        match history {
+            History::All => Self::All,
+            History::None => Self::None,
+        }
+    }
+}
+
+fn rename(text: &str) -> Result<(String, String), String> {
+    let (old, new) = text
+        .split_once('=')
+        .ok_or("write OLD=NEW, for example bank.customers=copy.customers")?;
+    for name in [old, new] {
+        KeyspaceName::parse(name).map_err(|e| e.to_string())?;
+    }
+    Ok((old.to_owned(), new.to_owned()))
+}
+
+pub(crate) fn run(context: &Context, arguments: &RestoreArguments) -> Result<()> {
+    match arguments.dry_run {
+        true => dry_run(context, arguments),
+        false => restore(context, arguments),
+    }
+}
+
+/// The options; relative times count back from the database's time, or from the wall clock where
+/// there is none yet.
+fn options(arguments: &RestoreArguments, engine: Option<&Engine>) -> Result<RestoreOptions> {
+    let now = engine.map_or_else(|| SystemClock.now(), Engine::now);
+    let as_of = arguments.as_of.as_ref().map(|time| time.resolve_at(now));
+    Ok(RestoreOptions {
+        from: arguments.backup.clone(),
+        as_of: as_of.transpose()?,
+        keyspaces: arguments.keyspaces.clone(),
+        renames: BTreeMap::from_iter(arguments.renames.clone()),
+        into_database: arguments.into_database.as_ref().map(ToString::to_string),
+        history: arguments.history.into(),
+        expect_head: arguments.expect_head,
+        ..RestoreOptions::default()
+    })
+}
+
+async fn collection(arguments: &RestoreArguments) -> Result<Collection> {
+    Ok(Collection::open(&arguments.from, StoreOptions::default()).await?)
+}
+
+fn restore(context: &Context, arguments: &RestoreArguments) -> Result<()> {
+    let started = Instant::now();
+    if context.open_if_there()?.is_none() {
+        // What cannot be restored should not leave an empty database behind.
+        let options = options(arguments, None)?;
+        context.wait(async {
+            let collection = collection(arguments).await?;
+            Ok(icecore_restore::dry_run(None, &collection, &options).await?)
+        })?;
+    }
+    let report = context.create_or_write(|engine| {
+        let mut options = options(arguments, Some(engine))?;
+        let bar = Bar::new(context, "restoring");
+        options.progress = Some(bar.progress());
+        context.wait(async {
+            let collection = collection(arguments).await?;
+            Ok(icecore_restore::restore(engine, &collection, &options).await?)
+        })
+    })?;
+    let done = Done::from(&report);
+    if context.format == OutputFormat::Table {
+        context.list("keyspaces", done.keyspaces.iter().map(Ok))?;
+    }
+    let elapsed = started.elapsed();
+    let sentence = || {
+        format!(
+            "restored {} as of {} from {} ({}, {}) in {:.2} s, {}",
+            plural(report.keyspaces.len() as u64, "keyspace"),
+            report.target,
+            report.full,
+            plural(report.layers as u64, "layer"),
+            human_bytes(report.stored_bytes()),
+            elapsed.as_secs_f64(),
+            human_rate(report.stored_bytes(), elapsed),
+        )
+    };
+    context.done("restore", sentence, &done, report.stored_bytes(), started)
+}
+
+fn dry_run(context: &Context, arguments: &RestoreArguments) -> Result<()> {
+    let engine = context.open_if_there()?;
+    let options = options(arguments, engine.as_ref())?;
+    let plan = context.wait(async {
+        let collection = collection(arguments).await?;
+        Ok(icecore_restore::dry_run(engine.as_ref(), &collection, &options).await?)
+    })?;
+    let told = Plan::from(&plan);
+    match context.format {
+        OutputFormat::Json => context.document(&told),
+        OutputFormat::Table => {
+            context.list("keyspaces", told.keyspaces.iter().map(Ok))?;
+            context.line(&format!(
+                "would restore {} as of {} from {}, {}; nothing was written",
+                plural(plan.keyspaces.len() as u64, "keyspace"),
+                plan.target,
+                plural(plan.layers.len() as u64, "layer"),
+                human_bytes(plan.stored_bytes()),
+            ))
+        }
+    }
+}
+
+/// What a restore did.
+#[derive(Serialize)]
+struct Done {
+    backup: String,
+    layers: usize,
+    #[serde(serialize_with = "time")]
+    target: Timestamp,
+    entries: u64,
+    keyspaces: Vec<Restored>,
+}
+
+impl From<&RestoreReport> for Done {
+    fn from(report: &RestoreReport) -> Self {
+        let keyspaces = report.keyspaces.iter().map(|keyspace| Restored {
+            name: keyspace.name.clone(),
+            source: keyspace.source.clone(),
+            threshold: since_epoch(keyspace.threshold),
+            files: keyspace.files,
+            rewritten_files: keyspace.rewritten_files,
+            entries: keyspace.entries,
+            stored_bytes: keyspace.stored_bytes,
+        });
+        Self {
+            backup: report.full.to_string(),
+            layers: report.layers,
+            target: report.target,
+            entries: report.entries(),
+            keyspaces: keyspaces.collect(),
+        }
+    }
+}
+
+/// What a restore would do.
+#[derive(Serialize)]
+struct Plan {
+    dry_run: bool,
+    backup: String,
+    layers: Vec<String>,
+    #[serde(serialize_with = "time")]
+    target: Timestamp,
+    whole_engine: bool,
+    bytes: u64,
+    keyspaces: Vec<Restored>,
+}
+
+impl From<&RestorePlan> for Plan {
+    fn from(plan: &RestorePlan) -> Self {
+        let keyspaces = plan.keyspaces.iter().map(|keyspace| Restored {
+            name: keyspace.name.clone(),
+            source: keyspace.source.name.clone(),
+            threshold: since_epoch(keyspace.threshold),
+            files: keyspace.files().count() as u64,
+            rewritten_files: keyspace.files().filter(|file| file.rewrite).count() as u64,
+            entries: keyspace.files().map(|file| file.file.entries).sum(),
+            stored_bytes: keyspace.stored_bytes(),
+        });
+        Self {
+            dry_run: true,
+            backup: plan.full.to_string(),
+            layers: plan.layers.iter().map(ToString::to_string).collect(),
+            target: plan.target,
+            whole_engine: plan.whole_engine,
+            bytes: plan.stored_bytes(),
+            keyspaces: keyspaces.collect(),
+        }
+    }
+}
+
+/// A keyspace that comes back.
+#[derive(Serialize)]
+struct Restored {
+    name: String,
+    /// Its name in the backup.
+    source: String,
+    #[serde(serialize_with = "optional_time")]
+    threshold: Option<Timestamp>,
+    files: u64,
+    rewritten_files: u64,
+    /// Versions in the files, those after the target included.
+    entries: u64,
+    stored_bytes: u64,
+}
+
+impl Record for &Restored {
+    const HEADER: &'static [&'static str] = &[
+        "keyspace",
+        "from",
+        "readable since",
+        "versions",
+        "files",
+        "rewritten",
+        "bytes",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.source.clone(),
+            or_dash(self.threshold),
+            human_count(self.entries),
+            human_count(self.files),
+            human_count(self.rewritten_files),
+            human_bytes(self.stored_bytes),
+        ]
+    }
+}

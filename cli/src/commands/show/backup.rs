@@ -1,0 +1,315 @@
+//! `show backup`: the layers of one backup, from their manifests; with `--check` also whether the
+//! files that they name are there, and as long as they should be.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use icecore_archive::{
+    BackupSelector, Collection, CollectionUri, FileEntry, FileId, LayerKind, Manifest,
+    ManifestKeyspace, StoreOptions,
+};
+use icecore_mvcc::{KeyRange, KeyspaceName, Timestamp};
+use serde::Serialize;
+
+use crate::arguments::OutputFormat;
+use crate::commands::backup::kind_text;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::output::{
+    Record, human_bytes, human_count, optional_time, or_dash, plural, since_epoch, time,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// The collection
+    #[arg(long = "in", value_name = "URI")]
+    collection: CollectionUri,
+    /// Which backup: LATEST or a path
+    #[arg(value_name = "SUBDIR", default_value = "LATEST")]
+    backup: BackupSelector,
+    /// Show each file
+    #[arg(long)]
+    files: bool,
+    /// Look whether each file is there with its length, and fail if one is not
+    #[arg(long)]
+    check: bool,
+}
+
+/// A backup as JSON tells it.
+#[derive(Serialize)]
+struct Shown {
+    backup: String,
+    layers: Vec<Layer>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    layer: String,
+    kind: LayerKind,
+    #[serde(serialize_with = "optional_time")]
+    start: Option<Timestamp>,
+    #[serde(serialize_with = "time")]
+    end: Timestamp,
+    #[serde(serialize_with = "time")]
+    created_at: Timestamp,
+    engine_id: String,
+    tool_version: String,
+    revision_history: bool,
+    whole_engine: bool,
+    patterns: Vec<String>,
+    manifest_hash: String,
+    keyspaces: Vec<Keyspace>,
+    /// With `--check`: files that are missing or of another length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct Keyspace {
+    database: String,
+    keyspace: String,
+    introduced: bool,
+    #[serde(serialize_with = "optional_time")]
+    revision_start: Option<Timestamp>,
+    entries: u64,
+    tombstones: u64,
+    logical_bytes: u64,
+    stored_bytes: u64,
+    /// With `--check`: bytes that its files have in the collection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found_bytes: Option<u64>,
+    file_count: usize,
+    /// With `--files`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<File>>,
+}
+
+#[derive(Serialize)]
+struct File {
+    path: String,
+    span: KeyRange,
+    #[serde(serialize_with = "time")]
+    min_ts: Timestamp,
+    #[serde(serialize_with = "time")]
+    max_ts: Timestamp,
+    entries: u64,
+    tombstones: u64,
+    stored_bytes: u64,
+    crc32: String,
+    blake3: String,
+}
+
+pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> {
+    let shown = context.wait(read(arguments))?;
+    match context.format {
+        OutputFormat::Json => context.document(&shown)?,
+        OutputFormat::Table => print(context, &shown, arguments)?,
+    }
+    let problems = shown
+        .layers
+        .iter()
+        .filter_map(|layer| layer.problems.as_ref());
+    match problems.map(Vec::len).sum::<usize>() {
+        0 => Ok(()),
+        bad => Err(Error::Unsound(format!(
+            "{} of backup {} missing or damaged; bring them back from a copy, or take a new full backup",
+            plural(bad as u64, "file"),
+            shown.backup
+        ))),
+    }
+}
+
+async fn read(arguments: &BackupArguments) -> Result<Shown> {
+    let collection = Collection::open(&arguments.collection, StoreOptions::default()).await?;
+    let chain = collection.open_chain(&arguments.backup).await?;
+    let mut layers = Vec::new();
+    for entry in chain.layers() {
+        let manifest = collection.read_layer(entry).await?;
+        let stored = match arguments.check {
+            true => Some(collection.stored_files(&entry.path).await?),
+            false => None,
+        };
+        let hash = entry.manifest_hash.to_string();
+        layers.push(layer(&manifest, hash, stored.as_ref(), arguments.files));
+    }
+    Ok(Shown {
+        backup: chain.full().to_string(),
+        layers,
+    })
+}
+
+/// The files in the collection with their lengths.
+type Stored = BTreeMap<FileId, u64>;
+
+fn layer(manifest: &Manifest, hash: String, stored: Option<&Stored>, files: bool) -> Layer {
+    let keyspace = |keyspace| keyspace_of(manifest, keyspace, stored, files);
+    Layer {
+        layer: manifest.layer.to_string(),
+        kind: manifest.kind,
+        start: since_epoch(manifest.start),
+        end: manifest.end,
+        created_at: manifest.created_at,
+        engine_id: manifest.engine_id.to_string(),
+        tool_version: manifest.tool_version.clone(),
+        revision_history: manifest.revision_history,
+        whole_engine: manifest.whole_engine,
+        patterns: manifest.patterns.clone(),
+        manifest_hash: hash,
+        keyspaces: manifest.keyspaces.iter().map(keyspace).collect(),
+        problems: stored.map(|stored| problems(manifest, stored)),
+    }
+}
+
+fn keyspace_of(
+    manifest: &Manifest,
+    keyspace: &ManifestKeyspace,
+    stored: Option<&Stored>,
+    files: bool,
+) -> Keyspace {
+    let name = &keyspace.descriptor.name;
+    let (database, last) = match KeyspaceName::parse(name) {
+        Ok(name) => (name.database().to_owned(), name.last_segment().to_owned()),
+        Err(_) => (String::new(), name.clone()),
+    };
+    let sum = |of: fn(&FileEntry) -> u64| keyspace.files.iter().map(of).sum();
+    let found = |stored: &Stored| {
+        let lengths = keyspace
+            .files
+            .iter()
+            .filter_map(|file| stored.get(&file.id));
+        lengths.sum()
+    };
+    let file = |file: &FileEntry| File {
+        path: path(manifest, file.id),
+        span: file.span.clone(),
+        min_ts: file.min_ts,
+        max_ts: file.max_ts,
+        entries: file.entries,
+        tombstones: file.tombstones,
+        stored_bytes: file.stored_bytes,
+        crc32: format!("{:08x}", file.crc32),
+        blake3: file.blake3.to_string(),
+    };
+    Keyspace {
+        database,
+        keyspace: last,
+        introduced: keyspace.introduced,
+        revision_start: keyspace.revision_start,
+        entries: sum(|file| file.entries),
+        tombstones: sum(|file| file.tombstones),
+        logical_bytes: sum(|file| file.logical_bytes),
+        stored_bytes: sum(|file| file.stored_bytes),
+        found_bytes: stored.map(found),
+        file_count: keyspace.files.len(),
+        files: files.then(|| keyspace.files.iter().map(file).collect()),
+    }
+}
+
+fn path(manifest: &Manifest, file: FileId) -> String {
+    format!("{}/data/{file}.sst", manifest.layer)
+}
+
+/// Files of a layer that are missing or of another length.
+fn problems(manifest: &Manifest, stored: &Stored) -> Vec<String> {
+    let wrong = |file: &FileEntry| {
+        let path = path(manifest, file.id);
+        match stored.get(&file.id) {
+            Some(&bytes) if bytes == file.stored_bytes => None,
+            Some(bytes) => Some(format!(
+                "{path} has {bytes} bytes instead of {}",
+                file.stored_bytes
+            )),
+            None => Some(format!("{path} is missing")),
+        }
+    };
+    manifest
+        .files()
+        .filter_map(|(_, file)| wrong(file))
+        .collect()
+}
+
+fn print(context: &Context, shown: &Shown, arguments: &BackupArguments) -> Result<()> {
+    let rows = shown.layers.iter().flat_map(|layer| {
+        let row = move |keyspace| Ok(Row { layer, keyspace });
+        layer.keyspaces.iter().map(row)
+    });
+    context.list("keyspaces", rows)?;
+    if arguments.files {
+        context.line("")?;
+        let keyspaces = shown.layers.iter().flat_map(|layer| &layer.keyspaces);
+        let files = keyspaces.flat_map(|keyspace| keyspace.files.iter().flatten());
+        context.list("files", files.map(Ok))?;
+    }
+    for problem in shown
+        .layers
+        .iter()
+        .flat_map(|layer| layer.problems.iter().flatten())
+    {
+        context.line(problem)?;
+    }
+    Ok(())
+}
+
+/// A keyspace of a layer in the table.
+struct Row<'a> {
+    layer: &'a Layer,
+    keyspace: &'a Keyspace,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.keyspace.serialize(serializer)
+    }
+}
+
+impl Record for Row<'_> {
+    const HEADER: &'static [&'static str] = &[
+        "layer",
+        "database",
+        "keyspace",
+        "type",
+        "start",
+        "end",
+        "bytes",
+        "found",
+        "rows",
+        "whole engine",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let (layer, keyspace) = (self.layer, self.keyspace);
+        // A keyspace that an incremental introduces is in it whole.
+        let introduced = keyspace.introduced && layer.kind == LayerKind::Incremental;
+        let from = if introduced { " (whole)" } else { "" };
+        vec![
+            layer.layer.clone(),
+            or_dash(Some(&keyspace.database).filter(|database| !database.is_empty())),
+            keyspace.keyspace.clone(),
+            format!("{}{from}", kind_text(layer.kind)),
+            or_dash(layer.start),
+            layer.end.to_string(),
+            human_bytes(keyspace.stored_bytes),
+            or_dash(keyspace.found_bytes.map(human_bytes)),
+            human_count(keyspace.entries),
+            if layer.whole_engine { "yes" } else { "no" }.to_owned(),
+        ]
+    }
+}
+
+impl Record for &File {
+    const HEADER: &'static [&'static str] = &[
+        "file", "keys", "oldest", "newest", "versions", "deletes", "bytes",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.path.clone(),
+            self.span.to_string(),
+            self.min_ts.to_string(),
+            self.max_ts.to_string(),
+            human_count(self.entries),
+            human_count(self.tombstones),
+            human_bytes(self.stored_bytes),
+        ]
+    }
+}

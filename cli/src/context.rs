@@ -1,0 +1,98 @@
+//! What a command gets: the database it works on, a runtime, and where its output goes.
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use icecore_engine::{Engine, Keyspace, Options, Snapshot};
+
+use crate::arguments::{GlobalArguments, OutputFormat, Progress};
+use crate::error::{Error, Result};
+
+/// The surroundings of one command.
+pub(crate) struct Context {
+    db: Option<PathBuf>,
+    pub(crate) format: OutputFormat,
+    /// Whether progress bars are wanted and can be seen.
+    pub(crate) bars: bool,
+}
+
+impl Context {
+    pub(crate) fn new(global: GlobalArguments) -> Self {
+        let bars = global.progress == Progress::Auto && std::io::stderr().is_terminal();
+        Self {
+            db: global.db,
+            format: global.output,
+            bars,
+        }
+    }
+
+    /// The database folder.
+    pub(crate) fn db(&self) -> Result<&Path> {
+        self.db.as_deref().ok_or(Error::NoDatabase)
+    }
+
+    /// Opens the database for reading. Others may read it at the same time.
+    pub(crate) fn open(&self) -> Result<Engine> {
+        Ok(Engine::open_read_only(self.db()?, &Options::default())?)
+    }
+
+    /// Opens the database for reading; `None` where there is no database.
+    pub(crate) fn open_if_there(&self) -> Result<Option<Engine>> {
+        match self.open() {
+            Ok(engine) => Ok(Some(engine)),
+            Err(Error::Engine(icecore_engine::Error::Missing { .. })) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Opens the database for writing, runs `work`, and closes it with everything durable.
+    pub(crate) fn write<T>(&self, work: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
+        self.write_with(false, work)
+    }
+
+    /// As [`Context::write`]; makes the database where there is none.
+    pub(crate) fn create_or_write<T>(&self, work: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
+        self.write_with(true, work)
+    }
+
+    fn write_with<T>(
+        &self,
+        create_if_missing: bool,
+        work: impl FnOnce(&Engine) -> Result<T>,
+    ) -> Result<T> {
+        let options = Options {
+            create_if_missing,
+            ..Options::default()
+        };
+        let engine = Engine::open(self.db()?, &options)?;
+        let done = work(&engine);
+        let closed = engine.close();
+        let done = done?;
+        closed?;
+        Ok(done)
+    }
+
+    /// Runs what is asynchronous to its end.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::io("start", "the asynchronous runtime"))?
+            .block_on(work)
+    }
+}
+
+/// The keyspace that had this name at the time of a snapshot: one dropped since, or the one that
+/// has it now.
+pub(crate) fn keyspace_at(engine: &Engine, name: &str, at: &Snapshot) -> Result<Keyspace> {
+    let then = |keyspace: &Keyspace| {
+        keyspace.is_dropped()
+            && keyspace.name() == name
+            && keyspace.descriptor().is_live_at(at.timestamp())
+    };
+    match engine.all_keyspaces().into_iter().find(then) {
+        Some(dropped) => Ok(dropped),
+        None => Ok(engine.keyspace(name)?),
+    }
+}

@@ -1,0 +1,159 @@
+//! What can go wrong in a command, and with which code the program then ends.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The result of what this crate does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a command failed. Each text is one line that says what happened, to what, and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command needs a database and none was named.
+    #[error("no database is named; give --db DIR or set ICECORE_DB")]
+    NoDatabase,
+    /// An argument is not what it must be.
+    #[error("{0}")]
+    Usage(String),
+    /// The key has no value at that time.
+    #[error(
+        "key {key} does not exist in keyspace {keyspace}{as_of}; `icecore versions` shows its history"
+    )]
+    NoSuchKey {
+        /// The keyspace's name.
+        keyspace: String,
+        /// The key, escaped for printing.
+        key: String,
+        /// ` as of TIME`, or nothing for now.
+        as_of: String,
+    },
+    /// The name of a file to load does not tell its format.
+    #[error(
+        "cannot tell the format of {} from its name; give --format csv or --format jsonl", .path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file to load as a whole is not what it must be.
+    #[error("cannot load {file}: {reason}")]
+    Input {
+        /// The file.
+        file: String,
+        /// What is wrong with it, and the way out.
+        reason: String,
+    },
+    /// A row of a file to load is not what it must be.
+    #[error("cannot load {file}, line {line}: {reason}")]
+    Row {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A load stopped after some rows were committed.
+    #[error(
+        "{cause}; what comes before that is committed ({}), and may be loaded again when it is mended",
+        crate::output::plural(*rows, "row")
+    )]
+    Stopped {
+        /// Rows committed.
+        rows: u64,
+        /// Why.
+        cause: Box<Error>,
+    },
+    /// Something that was examined is not sound.
+    #[error("{0}")]
+    Unsound(String),
+    /// A key, name, time or other text that the data model does not allow.
+    #[error(transparent)]
+    Invalid(#[from] icecore_mvcc::Error),
+    /// The database refused.
+    #[error(transparent)]
+    Engine(#[from] icecore_engine::Error),
+    /// Garbage collection or protection failed.
+    #[error(transparent)]
+    Gc(#[from] icecore_gc::Error),
+    /// The collection failed.
+    #[error(transparent)]
+    Archive(#[from] icecore_archive::Error),
+    /// The backup failed.
+    #[error(transparent)]
+    Backup(#[from] icecore_backup::Error),
+    /// The restore or the verification failed.
+    #[error(transparent)]
+    Restore(#[from] icecore_restore::Error),
+    /// The operating system refused.
+    #[error("cannot {action} {subject}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        subject: String,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// Standard output is gone or full.
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+}
+
+impl Error {
+    /// A failure of the operating system while doing `action` to `subject`.
+    pub(crate) fn io(
+        action: &'static str,
+        subject: impl Into<String>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let subject = subject.into();
+        move |source| Self::Io {
+            action,
+            subject,
+            source,
+        }
+    }
+
+    /// With which code the program ends: 2 where the command line is wrong, 1 where the work failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoDatabase | Self::Usage(_) | Self::UnknownFormat { .. } | Self::Invalid(_) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether the reader of the output went away, as `icecore dump | head` does: no failure of ours.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The text as the one line that is printed.
+    pub fn line(&self) -> String {
+        // What object stores and operating systems say may have several lines.
+        let text = self.to_string();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        lines.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_several_lines_is_printed_on_one() {
+        let error = Error::Unsound("first\n  second\n\nthird\n".to_owned());
+        assert_eq!(error.line(), "first; second; third");
+    }
+
+    #[test]
+    fn only_a_closed_pipe_is_no_failure() {
+        assert!(Error::Output(io::ErrorKind::BrokenPipe.into()).is_broken_pipe());
+        assert!(!Error::Output(io::ErrorKind::StorageFull.into()).is_broken_pipe());
+    }
+}

@@ -1,0 +1,92 @@
+//! Two processes and one database: who may come in, and who is told to wait.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "test code"
+)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use icecore_engine::{Durability, Engine, Options};
+use icecore_mvcc::KeyspaceSettings;
+
+fn icecore(db: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_icecore"))
+        .arg("--db")
+        .arg(db)
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .output()
+        .unwrap()
+}
+
+fn database() -> (tempfile::TempDir, Engine) {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path().join("db"), &Options::default()).unwrap();
+    let keyspace = engine
+        .create_keyspace("t", KeyspaceSettings::default())
+        .unwrap();
+    keyspace.put("k", "v", Durability::Sync).unwrap();
+    (dir, engine)
+}
+
+#[test]
+fn a_database_in_use_is_refused_by_name() {
+    let (dir, engine) = database();
+    let db = dir.path().join("db");
+    let expected = format!(
+        "error: database {} is in use by another process; stop that process or open a checkpoint or a restored copy instead\n",
+        db.display()
+    );
+    for arguments in [&["get", "t", "k"][..], &["put", "t", "k", "w"], &["doctor"]] {
+        let output = icecore(&db, arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    engine.close().unwrap();
+}
+
+#[test]
+fn readers_share_a_database_and_keep_writers_out() {
+    let (dir, engine) = database();
+    engine.close().unwrap();
+    let db = dir.path().join("db");
+    let reader = Engine::open_read_only(&db, &Options::default()).unwrap();
+    let output = icecore(&db, &["get", "t", "k"]);
+    assert_eq!(output.stdout, b"v\n");
+    assert_eq!(icecore(&db, &["put", "t", "k", "w"]).status.code(), Some(1));
+    drop(reader);
+    assert_eq!(icecore(&db, &["put", "t", "k", "w"]).status.code(), Some(0));
+}
+
+/// What a process that died had committed is there for the next, whether it reads or writes.
+#[test]
+fn a_reader_sees_what_a_dead_writer_committed() {
+    let (dir, engine) = database();
+    let db = dir.path().join("db");
+    // A copy of the folder is what a crash leaves: the log is there, nothing was closed.
+    let copy = dir.path().join("copy");
+    assert!(
+        Command::new("cp")
+            .arg("-r")
+            .arg(&db)
+            .arg(&copy)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(icecore(&copy, &["get", "t", "k"]).stdout, b"v\n");
+    assert_eq!(icecore(&copy, &["doctor"]).status.code(), Some(0));
+    assert_eq!(
+        icecore(&copy, &["put", "t", "k", "w"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(icecore(&copy, &["get", "t", "k"]).stdout, b"w\n");
+    engine.close().unwrap();
+}

@@ -1,0 +1,94 @@
+//! Runs a script and compares what it prints.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use super::mask::Mask;
+
+/// Shell functions that every script has.
+const PRELUDE: &str = r#"
+# The last "ts" of a JSON document on standard input.
+ts() { sed -n 's/.*"ts": *"\([^"]*\)".*/\1/p' | tail -n 1; }
+# The time of the newest version of a key.
+ts_of() { icecore --output json versions "$1" "$2" | grep -m 1 '"ts"' | ts; }
+"#;
+
+/// A script that begins so has the sizes of SST files replaced by `<size>` and `<n>`.
+const SIZES_VARY: &str = "# Sizes vary.";
+
+pub(crate) fn check(file: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/scripts")
+        .join(file);
+    let expected = std::fs::read_to_string(&path).unwrap();
+    let printed = run(&expected);
+    if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+        std::fs::write(&path, printed).unwrap();
+        return;
+    }
+    if printed != expected {
+        let first = printed
+            .lines()
+            .zip(expected.lines())
+            .position(|(a, b)| a != b)
+            .unwrap_or_else(|| printed.lines().count().min(expected.lines().count()));
+        let line = |text: &str| text.lines().nth(first).unwrap_or("(the end)").to_owned();
+        panic!(
+            "{file}, line {}:\n expected: {}\n printed:  {}\n\nthe whole:\n{printed}",
+            first + 1,
+            line(&expected),
+            line(&printed),
+        );
+    }
+}
+
+/// The script with what its commands print now.
+fn run(script: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let sizes_vary = script.starts_with(SIZES_VARY);
+    let mut mask = Mask::new(folder.path().to_str().unwrap(), sizes_vary);
+    let mut printed = String::new();
+    for line in script.lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) => {
+                writeln!(printed, "{line}").unwrap();
+                execute(command, folder.path(), &mut mask, &mut printed);
+            }
+            None if line.starts_with('#') || line.is_empty() => {
+                // Remarks are kept; empty lines within an output are printed by its command.
+                if line.starts_with('#') {
+                    writeln!(printed, "\n{line}").unwrap();
+                }
+            }
+            None => {}
+        }
+    }
+    printed.trim_start().to_owned()
+}
+
+fn execute(command: &str, folder: &Path, mask: &mut Mask, printed: &mut String) {
+    let binary = Path::new(env!("CARGO_BIN_EXE_icecore")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(format!("{PRELUDE}{command}"))
+        .current_dir(folder)
+        .env("PATH", format!("{}:{path}", binary.display()))
+        .env("ICECORE_DB", "db")
+        .env("LC_ALL", "C")
+        .env_remove("RUST_LOG")
+        .output()
+        .unwrap();
+    printed.push_str(&mask.apply(&String::from_utf8(output.stdout).unwrap()));
+    for line in mask
+        .apply(&String::from_utf8(output.stderr).unwrap())
+        .lines()
+    {
+        writeln!(printed, "{}", format!("! {line}").trim_end()).unwrap();
+    }
+    match output.status.code() {
+        Some(0) => {}
+        code => writeln!(printed, "? {}", code.unwrap()).unwrap(),
+    }
+}
