@@ -1,0 +1,24 @@
+//! What the integration tests of the house share. Development only; nothing of the house uses it.
+//!
+//! | part | for |
+//! |---|---|
+//! | [`model`] | sequences of operations run against an engine, its backups and the reference model at once |
+//! | [`crash`] | a child process that is killed at random times, and what must hold afterwards |
+//! | [`faults`] | stores that fail at a chosen request |
+//! | [`scratch`] | temporary folders, small engines, numbers from the environment |
+//!
+//! A check that does not hold is a [`Failure`], never a panic, so that one driver serves proptest, the
+//! fuzzer and tests that expect a planted bug to be caught. `docs/correctness.md` numbers the
+//! invariants and names the test of each.
+
+#![forbid(unsafe_code)]
+
+
+pub mod crash;
+mod dice;
+mod failure;
+pub mod faults;
+pub mod model;
+pub mod scratch;
+
+pub use failure::{Failure, Result};

@@ -1,0 +1,225 @@
+//! Backups: asked of the subject, compared with what the model says they must hold.
+
+use std::collections::BTreeMap;
+
+use icecore_archive::{BackupSelector, LayerKind};
+use icecore_backup::{BackupOptions, BackupReport, backup, chain_owner};
+use icecore_gc::ProtectedTimestamps;
+use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
+
+use super::bugs::{Bug, incremental_without_a_tombstone};
+use super::chains::{BackupAsked, ChainRecord, Forecast, LayerKeyspace, LayerRecord, forecast_backup};
+use super::pool;
+use super::world::World;
+use crate::failure::{Failure, Result, ensure};
+
+/// Keyspaces of a layer by their id.
+type Keyspaces = BTreeMap<KeyspaceId, LayerKeyspace>;
+
+impl World {
+    pub(crate) fn full(&mut self, collection: usize, scope: u8, history: bool, age: u8) -> Result<()> {
+        let scope = pool::scope(scope);
+        let as_of = self.known()?.time(age);
+        let forecast = self.forecast(None, &scope, history, as_of)?;
+        let options = BackupOptions {
+            as_of,
+            keyspaces: scope.clone(),
+            revision_history: history,
+            threads: 1 + self.dice.below(2),
+            ..BackupOptions::default()
+        };
+        let Some((report, keyspaces)) = self.take(collection, &options, forecast)? else { return Ok(()) };
+        ensure!(report.kind == LayerKind::Full, "a full backup came out as {:?}", report.kind);
+        self.chains.push(ChainRecord {
+            collection,
+            full: report.layer.full().clone(),
+            engine: self.engine()?.id(),
+            scope,
+            layers: vec![layer(&report, keyspaces)],
+        });
+        self.held(collection, self.chains.len().saturating_sub(1))
+    }
+
+    pub(crate) fn incremental(&mut self, chain: u8, history: bool, age: u8) -> Result<()> {
+        let Some(position) = self.chain(chain) else { return Ok(()) };
+        let as_of = self.known()?.time(age);
+        let Some(onto) = self.chains.get(position).cloned() else { return Ok(()) };
+        let forecast = self.forecast(Some(&onto), &onto.scope, history, as_of)?;
+        if self.bug == Some(Bug::IncrementalDropsATombstone)
+            && let Forecast::Succeeds(keyspaces) = &forecast
+            && self.take_a_wrong_one(position, &onto, keyspaces, as_of)?
+        {
+            return Ok(());
+        }
+        let options = BackupOptions {
+            as_of,
+            onto: Some(self.selector(&onto)),
+            revision_history: history,
+            threads: 1 + self.dice.below(2),
+            ..BackupOptions::default()
+        };
+        let Some((report, keyspaces)) = self.take(onto.collection, &options, forecast)? else { return Ok(()) };
+        let expected = (LayerKind::Incremental, onto.layers.last().map(|layer| layer.end));
+        let found = (report.kind, Some(report.start));
+        ensure!(found == expected, "an incremental came out as {found:?}, not {expected:?}");
+        if let Some(chain) = self.chains.get_mut(position) {
+            chain.layers.push(layer(&report, keyspaces));
+        }
+        self.held(onto.collection, position)
+    }
+
+    /// The position of a chain, counted back from the newest.
+    pub(crate) fn chain(&self, back: u8) -> Option<usize> {
+        let last = self.chains.len().checked_sub(1)?;
+        Some(last - usize::from(back) % self.chains.len())
+    }
+
+    /// How a user names the chain: `LATEST` where it is.
+    pub(crate) fn selector(&mut self, chain: &ChainRecord) -> BackupSelector {
+        let end = |chain: &ChainRecord| chain.layers.first().map(|full| full.end);
+        let rivals = self.chains.iter().filter(|c| c.collection == chain.collection && c.full != chain.full);
+        let newest = rivals.map(end).max().is_none_or(|newest| newest < end(chain));
+        if newest && self.dice.one_in(2) {
+            return BackupSelector::Latest;
+        }
+        BackupSelector::Full(chain.full.clone())
+    }
+
+    fn forecast(
+        &self,
+        onto: Option<&ChainRecord>,
+        scope: &[NamePattern],
+        history: bool,
+        as_of: Option<Timestamp>,
+    ) -> Result<Forecast<Keyspaces>> {
+        let engine = self.engine()?;
+        let end = as_of.unwrap_or_else(|| engine.now());
+        if end > engine.now() {
+            return Ok(Forecast::Refused(vec![end.to_string()]));
+        }
+        Ok(forecast_backup(&BackupAsked {
+            engine: engine.id(),
+            known: self.known()?,
+            system_threshold: self.system_threshold()?,
+            onto,
+            scope,
+            history,
+            end,
+        }))
+    }
+
+    /// Takes a backup, and holds it against the forecast.
+    fn take(
+        &mut self,
+        collection: usize,
+        options: &BackupOptions,
+        forecast: Forecast<Keyspaces>,
+    ) -> Result<Option<(BackupReport, Keyspaces)>> {
+        let (engine, store) = (self.engine()?, self.collection(collection)?);
+        let before = self.listing(collection)?;
+        let outcome = self.runtime.block_on(backup(&engine, &store, options));
+        let after = self.listing(collection)?;
+        match (outcome, forecast) {
+            (Ok(report), Forecast::Succeeds(keyspaces) | Forecast::Either(keyspaces)) => {
+                let added: Vec<_> = after.iter().filter(|layer| !before.contains(layer)).collect();
+                let expected = (report.layer.to_string(), report.start, report.end);
+                ensure!(added == [&expected], "{added:?} are listed after {expected:?} was taken");
+                compare(&report, &keyspaces)?;
+                Ok(Some((report, keyspaces)))
+            }
+            (Ok(report), Forecast::Refused(why)) => {
+                Err(Failure::Mismatch(format!("backup {} was taken, against {why:?}", report.layer)))
+            }
+            (Err(error), Forecast::Succeeds(_)) => Err(error.into()),
+            (Err(error), forecast) => {
+                ensure!(before == after, "a failed backup changed the listing: {error}");
+                let text = error.to_string();
+                let Forecast::Refused(named) = forecast else { return Ok(None) };
+                ensure!(named.iter().all(|part| text.contains(part)), "the refusal does not name {named:?}: {text}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Every layer that is listed.
+    fn listing(&self, collection: usize) -> Result<Vec<(String, Timestamp, Timestamp)>> {
+        let chains = self.runtime.block_on(self.collection(collection)?.chains())?;
+        let layers = chains.iter().flat_map(icecore_archive::Chain::layers);
+        Ok(layers.map(|layer| (layer.path.to_string(), layer.start, layer.end)).collect())
+    }
+
+    /// One record, at the chain's end, holds the chain; or none, where nothing is left to be held.
+    fn held(&self, collection: usize, chain: usize) -> Result<()> {
+        let Some(chain) = self.chains.get(chain) else { return Ok(()) };
+        let patterns: Vec<String> = chain.scope.iter().map(ToString::to_string).collect();
+        let owner = chain_owner(self.collection(collection)?.id(), &patterns);
+        let records = ProtectedTimestamps::new(&self.engine()?).list()?;
+        let found: Vec<_> = records.iter().filter(|r| r.owner == owner).map(|r| r.timestamp).collect();
+        let end: Vec<_> = chain.layers.last().map(|layer| layer.end).into_iter().collect();
+        let lives = |pattern: &NamePattern| {
+            let mut names = chain.layers.iter().next_back().into_iter().flat_map(|layer| layer.keyspaces.values());
+            names.any(|k| k.dropped.is_none() && pattern.matches(&k.name))
+        };
+        let lifeless = chain.scope.iter().all(|pattern| matches!(pattern, NamePattern::Exact(_)) && !lives(pattern));
+        if found.is_empty() && lifeless && !chain.scope.is_empty() {
+            return Ok(());
+        }
+        ensure!(found == end, "the chain ends at {end:?}, and is protected at {found:?}");
+        Ok(())
+    }
+
+    /// The planted bug; `false` where it has nothing to spoil.
+    fn take_a_wrong_one(
+        &mut self,
+        position: usize,
+        onto: &ChainRecord,
+        keyspaces: &Keyspaces,
+        as_of: Option<Timestamp>,
+    ) -> Result<bool> {
+        let (engine, store) = (self.engine()?, self.collection(onto.collection)?);
+        if keyspaces.values().any(|k| k.introduced || k.excluded) || keyspaces.is_empty() {
+            return Ok(false);
+        }
+        let end = as_of.unwrap_or_else(|| engine.now());
+        let selector = BackupSelector::Full(onto.full.clone());
+        let layer = self.runtime.block_on(async {
+            let chain = store.open_chain(&selector).await?;
+            let dir = self.scratch.path();
+            incremental_without_a_tombstone(&engine, &store, &chain, end, dir).await?;
+            Ok::<_, Failure>(store.open_chain(&selector).await?.head()?)
+        })?;
+        if let Some(chain) = self.chains.get_mut(position) {
+            let keyspaces = keyspaces.clone().into_iter();
+            chain.layers.push(LayerRecord {
+                path: layer.path,
+                hash: layer.manifest_hash,
+                end: layer.end,
+                history: false,
+                keyspaces: keyspaces.map(|(id, k)| (id, LayerKeyspace { true_from: None, ..k })).collect(),
+            });
+        }
+        Ok(true)
+    }
+}
+
+fn layer(report: &BackupReport, keyspaces: Keyspaces) -> LayerRecord {
+    LayerRecord {
+        path: report.layer.clone(),
+        hash: report.manifest_hash,
+        end: report.end,
+        history: report.revision_history,
+        keyspaces,
+    }
+}
+
+/// What a backup says it did must be what it had to do, to the number of versions.
+fn compare(report: &BackupReport, keyspaces: &Keyspaces) -> Result<()> {
+    let mut found: Vec<_> =
+        report.keyspaces.iter().map(|k| (k.name.as_str(), k.introduced, k.entries)).collect();
+    let mut expected: Vec<_> =
+        keyspaces.values().map(|k| (k.name.as_str(), k.introduced, k.entries)).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    ensure!(found == expected, "the layer holds (name, introduced, versions) {found:?}, not {expected:?}");
+    Ok(())
+}
