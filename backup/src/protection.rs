@@ -23,9 +23,12 @@ pub fn chain_owner(collection: CollectionId, patterns: &[String]) -> String {
 pub(crate) struct Hold {
     records: ProtectedTimestamps,
     owner: String,
-    target: Target,
+    /// What the chain covers; none where all that it names is gone.
+    target: Option<Target>,
     /// The record that this run made; released if it fails.
     own: Option<Record>,
+    /// The chain's record from the run before.
+    standing: Option<Record>,
 }
 
 impl Hold {
@@ -34,27 +37,29 @@ impl Hold {
         let mut hold = Self {
             records: ProtectedTimestamps::new(engine),
             owner: chain_owner(collection.id(), &plan.patterns),
-            target: target(plan)?,
+            target: living_target(plan)?,
             own: None,
+            standing: None,
         };
         let needed = if plan.onto.is_some() { plan.start } else { plan.end };
-        let held = hold.records.list()?.iter().any(|r| r.owner == hold.owner && r.timestamp <= needed);
-        let run_target = hold.run_target(plan)?;
-        let nothing = matches!(&run_target, Target::Keyspaces(names) if names.is_empty());
-        if (!held || plan.onto.is_none()) && !nothing {
-            hold.own = Some(hold.protect(needed, run_target)?);
+        hold.standing = hold.records.list()?.into_iter().find(|r| r.owner == hold.owner && r.timestamp <= needed);
+        if (hold.standing.is_none() || plan.onto.is_none())
+            && let Some(target) = hold.run_target(plan)?
+        {
+            hold.own = Some(hold.protect(needed, target)?);
         }
         hold.verify(engine, plan).inspect_err(|_| hold.abandon())?;
         Ok(hold)
     }
 
     /// What a run must hold: for an incremental only the keyspaces whose window it reads.
-    fn run_target(&self, plan: &BackupPlan) -> Result<Target> {
+    fn run_target(&self, plan: &BackupPlan) -> Result<Option<Target>> {
         if plan.onto.is_none() {
             return Ok(self.target.clone());
         }
         let continued = plan.keyspaces.iter().filter(|k| !k.introduced && !k.excluded);
-        Ok(Target::Keyspaces(patterns(continued.map(|k| k.descriptor.name.as_str()))?))
+        let names = patterns(continued.map(|k| k.descriptor.name.as_str()))?;
+        Ok((!names.is_empty()).then_some(Target::Keyspaces(names)))
     }
 
     fn protect(&self, timestamp: Timestamp, target: Target) -> Result<Record> {
@@ -78,18 +83,14 @@ impl Hold {
     /// Moves the protection to the new end of the chain. The layer is committed already, so a
     /// failure here is an error of the next backup, not of this one; it is told by the caller.
     pub(crate) fn hand_over(mut self, plan: &BackupPlan) -> Result<()> {
-        let kept = match self.own.take() {
-            Some(own) if plan.onto.is_none() => own,
-            own => {
-                let new = self.protect(plan.end, self.target.clone())?;
-                if let Some(own) = own {
-                    self.records.release(&own.id)?;
-                }
-                new
-            }
+        let kept = match (self.own.take(), self.standing.take()) {
+            (Some(own), _) if plan.onto.is_none() => Some(own),
+            // In place: a keyspace that it names and that is gone by now cannot stand in the way.
+            (None, Some(standing)) => Some(self.records.advance(&standing.id, plan.end)?),
+            _ => self.target.clone().map(|target| self.protect(plan.end, target)).transpose()?,
         };
         for record in self.records.list()? {
-            if record.owner == self.owner && record.id != kept.id {
+            if record.owner == self.owner && Some(record.id) != kept.as_ref().map(|kept| kept.id) {
                 self.records.release(&record.id)?;
             }
         }
@@ -106,11 +107,15 @@ impl Hold {
     }
 }
 
-fn target(plan: &BackupPlan) -> Result<Target> {
+/// What the chain covers, without the names that no keyspace has any more; none if nothing is left.
+fn living_target(plan: &BackupPlan) -> Result<Option<Target>> {
     if plan.whole_engine {
-        return Ok(Target::All);
+        return Ok(Some(Target::All));
     }
-    Ok(Target::Keyspaces(patterns(plan.patterns.iter().map(String::as_str))?))
+    let living = |p: &NamePattern| plan.keyspaces.iter().any(|k| k.descriptor.dropped.is_none() && p.matches(&k.descriptor.name));
+    let mut patterns = patterns(plan.patterns.iter().map(String::as_str))?;
+    patterns.retain(|p| !matches!(p, NamePattern::Exact(_)) || living(p));
+    Ok((!patterns.is_empty()).then_some(Target::Keyspaces(patterns)))
 }
 
 /// Patterns from their texts; a keyspace's name is one too.

@@ -120,9 +120,13 @@ async fn prepare(
 }
 
 /// Keyspaces that were dropped in a window: with history, times before their drop can be restored.
+/// Not those whose last moment was collected, and which only wait to be removed.
 fn dropped_within(engine: &Engine, after: Timestamp, until: Timestamp) -> Vec<Descriptor> {
-    let all = engine.all_keyspaces().into_iter().map(|keyspace| keyspace.descriptor());
-    all.filter(|d| d.dropped.is_some_and(|dropped| after < dropped && dropped <= until)).collect()
+    let all = engine.all_keyspaces().into_iter().map(|keyspace| (keyspace.threshold(), keyspace.descriptor()));
+    let within = |threshold, dropped| after < dropped && dropped <= until && threshold < dropped;
+    all.filter(|(threshold, d)| d.dropped.is_some_and(|dropped| within(*threshold, dropped)))
+        .map(|(_, descriptor)| descriptor)
+        .collect()
 }
 
 async fn write_layer(

@@ -123,9 +123,10 @@ pub enum Error {
 impl Error {
     /// Whether a keyspace vanished while it was worked on: another round purged it.
     pub(crate) fn is_gone(&self) -> bool {
+        use icecore_engine::Error::{KeyspaceDropped, NoSuchKeyspace};
         matches!(
             self,
-            Self::Engine(icecore_engine::Error::NoSuchKeyspace { .. })
+            Self::Engine(NoSuchKeyspace { .. } | KeyspaceDropped { .. })
         )
     }
 }

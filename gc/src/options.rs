@@ -115,8 +115,10 @@ mod tests {
 
     #[test]
     fn each_floor_is_checked() {
-        let mut options = WorkerOptions::default();
-        options.interval = Duration::from_millis(9);
+        let options = WorkerOptions {
+            interval: Duration::from_millis(9),
+            ..WorkerOptions::default()
+        };
         assert_eq!(
             options.validate().unwrap_err().to_string(),
             "invalid setting interval: 9ms is below the minimum of 10ms"

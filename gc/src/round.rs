@@ -200,8 +200,11 @@ impl Round<'_> {
             let Some(row) = row.filter(|_| !keyspace.is_dropped()) else {
                 continue;
             };
-            self.engine.compact(keyspace)?;
-            row.bytes_after = bytes_of(keyspace);
+            match self.engine.compact(keyspace).map_err(Error::from) {
+                Ok(()) => row.bytes_after = bytes_of(keyspace),
+                Err(e) if e.is_gone() => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
     }

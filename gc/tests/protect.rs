@@ -145,7 +145,7 @@ fn a_record_moves_forward_only() {
         (moved.id, moved.timestamp, moved.created),
         (record.id, second, record.created)
     );
-    assert_eq!(protected.list().unwrap(), [moved.clone()]);
+    assert_eq!(protected.list().unwrap(), std::slice::from_ref(&moved));
     let visible = lab.engine.visible();
     assert_eq!(protected.advance(&record.id, second).unwrap(), moved);
     assert_eq!(

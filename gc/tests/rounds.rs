@@ -199,7 +199,7 @@ fn sweeping_a_purged_keyspace_is_refused_and_harms_nothing() {
     assert_eq!(lab.collect().purged, ["bank.a"]);
     let error = lab.engine.sweep(&ks, Default::default()).unwrap_err();
     assert!(
-        matches!(error, icecore_engine::Error::NoSuchKeyspace { .. }),
+        matches!(error, icecore_engine::Error::KeyspaceDropped { .. }),
         "{error}"
     );
     put(&other, "k", "2");

@@ -158,6 +158,10 @@ fn plan_keyspace(
     target: Timestamp,
     history: History,
 ) -> Result<PlannedRestore> {
+    if source.settings.exclude_from_backup {
+        // Its rows were left out: it comes back empty, whatever earlier layers hold of it.
+        return Ok(PlannedRestore { name, source: source.clone(), threshold: target, layers: Vec::new() });
+    }
     let mut steps: Vec<(&Manifest, &ManifestKeyspace)> = Vec::new();
     for manifest in manifests.iter().rev() {
         let Some(keyspace) = manifest.keyspaces.iter().find(|k| k.descriptor.id == source.id) else {

@@ -1,5 +1,4 @@
-//! What the integration tests share: collections on every local store, layers of made-up files, and a
-//! store that fails on request.
+//! What the integration tests share: collections on every local store, and layers of made-up files.
 
 #![allow(
     dead_code,
@@ -7,21 +6,12 @@
     reason = "each test binary uses a part of it"
 )]
 
-use std::fmt;
 use std::path::{Path as LocalPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
-use icecore_archive::object_store::path::Path;
-use icecore_archive::object_store::{
-    self, CopyOptions, Error as StoreError, GetOptions, GetResult, GetResultPayload, ListResult,
-    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, RenameOptions, UploadPart,
-};
+use icecore_archive::object_store::ObjectStore;
 use icecore_archive::plan::{self, Target};
 use icecore_archive::{
     BackupSelector, Chain, ChainId, Collection, CollectionUri, ContentHash, Decorate, Error,
@@ -31,13 +21,13 @@ use icecore_archive::{
 use icecore_mvcc::{Descriptor, EngineId, KeyspaceId, KeyspaceSettings, ManualClock, Timestamp};
 
 /// 2022-02-09T15:53:40.13Z.
-pub const FULL_END: Timestamp = Timestamp::from_nanos(1_644_422_020_130_000_000);
+pub(crate) const FULL_END: Timestamp = Timestamp::from_nanos(1_644_422_020_130_000_000);
 
 /// 2022-02-10T15:55:30.50Z.
-pub const INCREMENTAL_END: Timestamp = Timestamp::from_nanos(1_644_508_530_500_000_000);
+pub(crate) const INCREMENTAL_END: Timestamp = Timestamp::from_nanos(1_644_508_530_500_000_000);
 
 /// A memory store of its own.
-pub fn memory_uri() -> CollectionUri {
+pub(crate) fn memory_uri() -> CollectionUri {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("memory://test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
         .parse()
@@ -45,7 +35,7 @@ pub fn memory_uri() -> CollectionUri {
 }
 
 /// Options whose retries wait next to nothing, and whose clock stands still.
-pub fn options() -> StoreOptions {
+pub(crate) fn options() -> StoreOptions {
     let nanos = std::time::Duration::from_nanos;
     StoreOptions {
         retry: RetryOptions {
@@ -59,7 +49,7 @@ pub fn options() -> StoreOptions {
 }
 
 /// Options that put something between the collection and its store.
-pub fn decorated(
+pub(crate) fn decorated(
     decorate: impl Fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> + Send + Sync + 'static,
 ) -> StoreOptions {
     let decorate: Decorate = Arc::new(decorate);
@@ -70,7 +60,7 @@ pub fn decorated(
 }
 
 /// The bare store of a collection.
-pub async fn bare(uri: &CollectionUri) -> Arc<dyn ObjectStore> {
+pub(crate) async fn bare(uri: &CollectionUri) -> Arc<dyn ObjectStore> {
     let seen: Arc<Mutex<Option<Arc<dyn ObjectStore>>>> = Arc::default();
     let slot = seen.clone();
     let options = decorated(move |store| {
@@ -83,7 +73,7 @@ pub async fn bare(uri: &CollectionUri) -> Arc<dyn ObjectStore> {
 }
 
 /// The paths of all objects, sorted.
-pub async fn objects(store: &Arc<dyn ObjectStore>) -> Vec<String> {
+pub(crate) async fn objects(store: &Arc<dyn ObjectStore>) -> Vec<String> {
     let mut paths: Vec<String> = store
         .list(None)
         .map(|object| object.unwrap().location.to_string())
@@ -94,19 +84,19 @@ pub async fn objects(store: &Arc<dyn ObjectStore>) -> Vec<String> {
 }
 
 /// Local files to upload.
-pub struct Files(tempfile::TempDir);
+pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// A file of that many bytes that do not repeat soon.
-    pub fn make(&self, name: &str, bytes: usize) -> PathBuf {
+    pub(crate) fn make(&self, name: &str, bytes: usize) -> PathBuf {
         let seed = name.bytes().fold(7_u64, |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(u64::from(byte))
         });
@@ -120,7 +110,7 @@ impl Files {
 }
 
 /// The manifest entry of a stored file, of made-up content.
-pub fn entry(stored: StoredFile, start: Timestamp, end: Timestamp) -> FileEntry {
+pub(crate) fn entry(stored: StoredFile, start: Timestamp, end: Timestamp) -> FileEntry {
     FileEntry {
         id: stored.id,
         span: FileEntry::span_of(b"a", b"z"),
@@ -136,7 +126,7 @@ pub fn entry(stored: StoredFile, start: Timestamp, end: Timestamp) -> FileEntry 
 }
 
 /// The manifest of a layer with these files in one keyspace.
-pub fn manifest(
+pub(crate) fn manifest(
     collection: &Collection,
     writer: &LayerWriter,
     chain_id: ChainId,
@@ -185,7 +175,7 @@ pub fn manifest(
 }
 
 /// Puts the files and commits.
-pub async fn finish(
+pub(crate) async fn finish(
     collection: &Collection,
     writer: LayerWriter,
     files: &[&LocalPath],
@@ -199,7 +189,7 @@ pub async fn finish(
 }
 
 /// A full backup of these files that ends then.
-pub async fn full(
+pub(crate) async fn full(
     collection: &Collection,
     end: Timestamp,
     files: &[&LocalPath],
@@ -208,7 +198,7 @@ pub async fn full(
 }
 
 /// An incremental of these files that ends then.
-pub async fn incremental(
+pub(crate) async fn incremental(
     collection: &Collection,
     chain: &Chain,
     end: Timestamp,
@@ -223,12 +213,12 @@ pub async fn incremental(
 }
 
 /// The hash of a local file.
-pub fn hash_of(path: &LocalPath) -> ContentHash {
+pub(crate) fn hash_of(path: &LocalPath) -> ContentHash {
     ContentHash::of(&std::fs::read(path).unwrap())
 }
 
 /// Compares with `tests/golden/<name>`; with `ICECORE_BLESS` set, writes it instead.
-pub fn check_golden(name: &str, actual: &str) {
+pub(crate) fn check_golden(name: &str, actual: &str) {
     let path = LocalPath::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);
@@ -240,7 +230,7 @@ pub fn check_golden(name: &str, actual: &str) {
 }
 
 /// Reads everything that is listed; returns how many layers there are.
-pub async fn read_all(uri: &CollectionUri) -> usize {
+pub(crate) async fn read_all(uri: &CollectionUri) -> usize {
     let collection = match Collection::create_or_open(uri, options()).await {
         Ok(collection) => collection,
         // Torn when it was made: nothing can have been written into it.
@@ -260,7 +250,7 @@ pub async fn read_all(uri: &CollectionUri) -> usize {
     layers
 }
 
-pub async fn latest(collection: &Collection) -> Chain {
+pub(crate) async fn latest(collection: &Collection) -> Chain {
     collection
         .open_chain(&BackupSelector::Latest)
         .await
@@ -268,7 +258,7 @@ pub async fn latest(collection: &Collection) -> Chain {
 }
 
 /// Options that upload everything above 1,000 bytes in parts of 400.
-pub fn in_parts(options: StoreOptions) -> StoreOptions {
+pub(crate) fn in_parts(options: StoreOptions) -> StoreOptions {
     StoreOptions {
         multipart_threshold_bytes: 1000,
         part_bytes: 400,
@@ -278,6 +268,6 @@ pub fn in_parts(options: StoreOptions) -> StoreOptions {
 }
 
 /// A marker's content.
-pub fn with_crc(json: &str) -> String {
+pub(crate) fn with_crc(json: &str) -> String {
     format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes()))
 }

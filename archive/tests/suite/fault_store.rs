@@ -20,7 +20,7 @@ use crate::common::decorated;
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     /// It fails, and nothing was done.
     Before,
@@ -39,10 +39,10 @@ pub enum Fault {
 }
 
 /// Which fault a request meets, by its verb, its path and its number from zero.
-pub type Choose = Arc<dyn Fn(&str, &str, u64) -> Fault + Send + Sync>;
+pub(crate) type Choose = Arc<dyn Fn(&str, &str, u64) -> Fault + Send + Sync>;
 
 /// A store that fails on request.
-pub struct FaultStore {
+pub(crate) struct FaultStore {
     inner: Arc<dyn ObjectStore>,
     choose: Choose,
     requests: Arc<AtomicU64>,
@@ -50,7 +50,7 @@ pub struct FaultStore {
 
 impl FaultStore {
     /// Options that put one in. The number of requests so far is shared.
-    pub fn options(
+    pub(crate) fn options(
         choose: impl Fn(&str, &str, u64) -> Fault + Send + Sync + 'static,
     ) -> (StoreOptions, Arc<AtomicU64>) {
         let (choose, requests): (Choose, _) = (Arc::new(choose), Arc::new(AtomicU64::new(0)));

@@ -46,14 +46,13 @@ fn settings_are_checked_altered_and_kept() {
 #[test]
 fn the_past_shows_the_keyspaces_it_had() {
     let mut db = Fixture::new();
-    let before = db.tick();
+    let before = db.tick().prev();
     let a = db.keyspace("db.a");
-    let with_a = db.tick();
+    let with_a = db.tick().prev();
     db.keyspace("db.b");
-    let with_both = db.tick();
-    db.tick();
+    let with_both = db.tick().prev();
     let dropped = db.engine().drop_keyspace("db.a").unwrap();
-    let after = db.tick();
+    let after = db.tick().prev();
     let names = |db: &Fixture, at: Timestamp| -> Vec<String> {
         db.engine().descriptors_at(at).unwrap().into_iter().map(|d| d.name).collect()
     };

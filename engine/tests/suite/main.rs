@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     missing_docs,
+    unreachable_pub,
     reason = "test code"
 )]
 
@@ -20,7 +21,9 @@ mod gc;
 mod handles;
 mod read_only;
 mod reads;
+mod properties;
 mod restore;
 mod transactions;
 mod walk;
 mod window;
+mod world;
