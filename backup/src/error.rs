@@ -31,7 +31,9 @@ pub enum Error {
         ours: EngineId,
     },
     /// The end time is not after the chain's end.
-    #[error("backup {chain} reaches {chain_end} already, which is not before {end}; use a later time")]
+    #[error(
+        "backup {chain} reaches {chain_end} already, which is not before {end}; use a later time"
+    )]
     NotAfterChain {
         /// The full backup that the chain begins with.
         chain: String,

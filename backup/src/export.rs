@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use icecore_archive::{FileEntry, LayerWriter, Progress};
-use icecore_engine::{ChangeOptions, ChangeSet, Engine, Keyspace, PlanTaken, Snapshot, SstSummary, Window};
+use icecore_engine::{
+    ChangeOptions, ChangeSet, Engine, Keyspace, PlanTaken, Snapshot, SstSummary, Window,
+};
 use icecore_mvcc::{KeyRange, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -51,7 +53,8 @@ pub(crate) async fn export(
     options: &BackupOptions,
 ) -> Result<Vec<Exported>> {
     let (pieces, mut exported) = {
-        let (engine, at, plan, options) = (engine.clone(), at.clone(), plan.clone(), options.clone());
+        let (engine, at, plan, options) =
+            (engine.clone(), at.clone(), plan.clone(), options.clone());
         blocking(move || prepare(&engine, &at, &plan, &options)).await?
     };
     let staging = Arc::new(Staging::new(engine)?);
@@ -81,7 +84,9 @@ pub(crate) async fn export(
         }
     }
     for exported in &mut exported {
-        exported.files.sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
+        exported
+            .files
+            .sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
     }
     Ok(exported)
 }
@@ -101,7 +106,11 @@ fn prepare(
             introduced: planned.introduced,
             ..KeyspaceReport::default()
         };
-        let mut entry = Exported { report, files: Vec::new(), revision_start: None };
+        let mut entry = Exported {
+            report,
+            files: Vec::new(),
+            revision_start: None,
+        };
         if planned.excluded {
             entry.report.how = "excluded".to_owned();
         } else {
@@ -116,7 +125,10 @@ fn prepare(
             } else {
                 window(&keyspace, planned, at, options, &mut entry)?
             };
-            pieces.extend(rows.into_iter().map(|rows| Piece { keyspace: position, rows }));
+            pieces.extend(rows.into_iter().map(|rows| Piece {
+                keyspace: position,
+                rows,
+            }));
         }
         exported.push(entry);
     }
@@ -124,11 +136,22 @@ fn prepare(
 }
 
 /// Everything that a keyspace holds as of the end time.
-fn whole(keyspace: &Keyspace, at: &Snapshot, options: &BackupOptions, entry: &mut Exported) -> Result<Vec<Rows>> {
-    let parts = usize::try_from(keyspace.stats().sst_bytes / options.target_file_bytes.max(1)).unwrap_or(0) + 1;
+fn whole(
+    keyspace: &Keyspace,
+    at: &Snapshot,
+    options: &BackupOptions,
+    entry: &mut Exported,
+) -> Result<Vec<Rows>> {
+    let parts = usize::try_from(keyspace.stats().sst_bytes / options.target_file_bytes.max(1))
+        .unwrap_or(0)
+        + 1;
     let range = KeyRange::all();
     let cuts = keyspace.split_points(&range, parts.max(large_parts(keyspace, options)))?;
-    let floor = if options.revision_history { Some(keyspace.oldest_snapshot()?) } else { None };
+    let floor = if options.revision_history {
+        Some(keyspace.oldest_snapshot()?)
+    } else {
+        None
+    };
     entry.report.how = "full scan".to_owned();
     entry.revision_start = floor.as_ref().map(|f| f.timestamp().min(at.timestamp()));
     let rows = range.split_at(&cuts).into_iter().map(|piece| {
@@ -144,7 +167,9 @@ fn whole(keyspace: &Keyspace, at: &Snapshot, options: &BackupOptions, entry: &mu
 /// As many parts as threads, once there is enough for all of them to do.
 fn large_parts(keyspace: &Keyspace, options: &BackupOptions) -> usize {
     const WORTH_A_THREAD_BYTES: u64 = 16 << 20;
-    usize::try_from(keyspace.stats().sst_bytes / WORTH_A_THREAD_BYTES).unwrap_or(0).min(options.threads)
+    usize::try_from(keyspace.stats().sst_bytes / WORTH_A_THREAD_BYTES)
+        .unwrap_or(0)
+        .min(options.threads)
 }
 
 /// What changed in a keyspace since the chain's end.
@@ -155,17 +180,32 @@ fn window(
     options: &BackupOptions,
     entry: &mut Exported,
 ) -> Result<Vec<Rows>> {
-    let set = if options.revision_history { ChangeSet::All } else { ChangeSet::Latest };
-    let window = Window { after: planned.after, until: at.timestamp() };
-    let changes =
-        keyspace.changes_parts(&KeyRange::all(), window, set, &ChangeOptions::default(), options.threads)?;
+    let set = if options.revision_history {
+        ChangeSet::All
+    } else {
+        ChangeSet::Latest
+    };
+    let window = Window {
+        after: planned.after,
+        until: at.timestamp(),
+    };
+    let changes = keyspace.changes_parts(
+        &KeyRange::all(),
+        window,
+        set,
+        &ChangeOptions::default(),
+        options.threads,
+    )?;
     entry.report.how = match changes.first().map(icecore_engine::Changes::plan) {
         Some(PlanTaken::Index { changes, .. }) => format!("commit index, {changes} changes"),
         Some(PlanTaken::Scan { reason }) => format!("scan: {reason}"),
         None => String::new(),
     };
     entry.revision_start = options.revision_history.then_some(planned.after);
-    Ok(changes.into_iter().map(|changes| Rows::Window(Box::new(changes))).collect())
+    Ok(changes
+        .into_iter()
+        .map(|changes| Rows::Window(Box::new(changes)))
+        .collect())
 }
 
 /// Runs the export threads to their end.
@@ -178,10 +218,14 @@ async fn run_threads(
     stop: &Arc<AtomicBool>,
 ) -> Result<()> {
     let pieces = Arc::new(Mutex::new(pieces));
-    let files = FileOptions { target_bytes: options.target_file_bytes, compression: options.compression };
+    let files = FileOptions {
+        target_bytes: options.target_file_bytes,
+        compression: options.compression,
+    };
     let threads: FuturesUnordered<_> = (0..options.threads)
         .map(|_| {
-            let (engine, staging, pieces) = (engine.clone(), Arc::clone(staging), Arc::clone(&pieces));
+            let (engine, staging, pieces) =
+                (engine.clone(), Arc::clone(staging), Arc::clone(&pieces));
             let (send, stop) = (send.clone(), Arc::clone(stop));
             blocking(move || {
                 // Taken in a statement of its own, so that the lock is not held while writing.
@@ -235,12 +279,17 @@ fn settle(
     options: &BackupOptions,
     total_bytes: u64,
 ) -> Result<(usize, FileEntry)> {
-    let stopped = || Error::Thread { cause: "no upload was running".to_owned() };
+    let stopped = || Error::Thread {
+        cause: "no upload was running".to_owned(),
+    };
     let (keyspace, file) = uploaded.ok_or_else(stopped)??;
     let done_bytes = done.fetch_add(file.stored_bytes, Ordering::Relaxed) + file.stored_bytes;
     metrics::counter!("icecore_backup_stored_bytes_total").increment(file.stored_bytes);
     if let Some(progress) = &options.progress {
-        progress(Progress { done_bytes, total_bytes: total_bytes.max(done_bytes) });
+        progress(Progress {
+            done_bytes,
+            total_bytes: total_bytes.max(done_bytes),
+        });
     }
     Ok((keyspace, file))
 }
@@ -265,9 +314,13 @@ async fn upload(writer: &LayerWriter, finished: Finished) -> Result<(usize, File
 }
 
 /// Runs blocking work on tokio's blocking threads; a panic there is an error here.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(panicked) => Err(Error::Thread { cause: panicked.to_string() }),
+        Err(panicked) => Err(Error::Thread {
+            cause: panicked.to_string(),
+        }),
     }
 }

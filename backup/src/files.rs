@@ -24,15 +24,27 @@ pub(crate) struct Staging {
 
 impl Staging {
     pub(crate) fn new(engine: &Engine) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("backup-").tempdir_in(engine.staging_dir()).map_err(|source| {
-            let subject = engine.staging_dir().display().to_string();
-            crate::Error::Staging { action: "create a folder in", subject, source }
-        })?;
-        Ok(Self { dir, next: AtomicU64::new(0) })
+        let dir = tempfile::Builder::new()
+            .prefix("backup-")
+            .tempdir_in(engine.staging_dir())
+            .map_err(|source| {
+                let subject = engine.staging_dir().display().to_string();
+                crate::Error::Staging {
+                    action: "create a folder in",
+                    subject,
+                    source,
+                }
+            })?;
+        Ok(Self {
+            dir,
+            next: AtomicU64::new(0),
+        })
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.path().join(format!("{}.sst", self.next.fetch_add(1, Ordering::Relaxed)))
+        self.dir
+            .path()
+            .join(format!("{}.sst", self.next.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
@@ -51,7 +63,12 @@ pub(crate) fn write_files(
     rows: Rows,
     mut done: impl FnMut(SstSummary) -> bool,
 ) -> Result<()> {
-    let mut cutter = Cutter { engine, staging, options, writer: None };
+    let mut cutter = Cutter {
+        engine,
+        staging,
+        options,
+        writer: None,
+    };
     match rows {
         Rows::Walk(mut versions) => {
             while let Some(row) = versions.next_ref()? {
@@ -88,10 +105,17 @@ struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    fn add(&mut self, key: &[u8], ts: Timestamp, value: Option<&[u8]>) -> Result<Option<SstSummary>> {
+    fn add(
+        &mut self,
+        key: &[u8],
+        ts: Timestamp,
+        value: Option<&[u8]>,
+    ) -> Result<Option<SstSummary>> {
         let writer = match self.writer.take() {
             Some(open) => open,
-            None => self.engine.sst_writer(&self.staging.path(), self.options.compression)?,
+            None => self
+                .engine
+                .sst_writer(&self.staging.path(), self.options.compression)?,
         };
         let writer = self.writer.insert(writer);
         writer.add(key, ts, value)?;

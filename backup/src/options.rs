@@ -51,10 +51,16 @@ impl BackupOptions {
     /// [`Error::InvalidOption`] names the first setting that is out of range.
     pub fn validate(&self) -> Result<()> {
         if !(1..=64).contains(&self.threads) {
-            return Err(invalid("threads", format!("{} is not within 1 to 64", self.threads)));
+            return Err(invalid(
+                "threads",
+                format!("{} is not within 1 to 64", self.threads),
+            ));
         }
         if !(1 << 20..=2 << 30).contains(&self.target_file_bytes) {
-            let reason = format!("{} bytes is not within 1 MiB to 2 GiB", self.target_file_bytes);
+            let reason = format!(
+                "{} bytes is not within 1 MiB to 2 GiB",
+                self.target_file_bytes
+            );
             return Err(invalid("target_file_bytes", reason));
         }
         Ok(())
@@ -73,9 +79,21 @@ mod tests {
     fn ranges_are_checked() {
         BackupOptions::default().validate().unwrap();
         let text = |o: BackupOptions| o.validate().unwrap_err().to_string();
-        let threads = BackupOptions { threads: 0, ..BackupOptions::default() };
-        assert_eq!(text(threads), "invalid backup setting threads: 0 is not within 1 to 64");
-        let size = BackupOptions { target_file_bytes: 1, ..BackupOptions::default() };
-        assert_eq!(text(size), "invalid backup setting target_file_bytes: 1 bytes is not within 1 MiB to 2 GiB");
+        let threads = BackupOptions {
+            threads: 0,
+            ..BackupOptions::default()
+        };
+        assert_eq!(
+            text(threads),
+            "invalid backup setting threads: 0 is not within 1 to 64"
+        );
+        let size = BackupOptions {
+            target_file_bytes: 1,
+            ..BackupOptions::default()
+        };
+        assert_eq!(
+            text(size),
+            "invalid backup setting target_file_bytes: 1 bytes is not within 1 MiB to 2 GiB"
+        );
     }
 }

@@ -107,7 +107,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
         })
         .collect();
     Ok(BackupPlan {
-        kind: if inputs.parent.is_some() { LayerKind::Incremental } else { LayerKind::Full },
+        kind: if inputs.parent.is_some() {
+            LayerKind::Incremental
+        } else {
+            LayerKind::Full
+        },
         onto: inputs.parent.map(|p| p.chain.to_owned()),
         start,
         end: inputs.end,
@@ -119,34 +123,67 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
 }
 
 /// An incremental covers what its chain covers.
-fn chain_scope(inputs: &Inputs<'_>, parent: Parent<'_>, asked: Vec<String>) -> Result<(bool, Vec<String>)> {
+fn chain_scope(
+    inputs: &Inputs<'_>,
+    parent: Parent<'_>,
+    asked: Vec<String>,
+) -> Result<(bool, Vec<String>)> {
     let (chain, manifest) = (parent.chain.to_owned(), parent.manifest);
     if manifest.engine_id != inputs.engine_id {
-        return Err(Error::OtherEngine { chain, theirs: manifest.engine_id, ours: inputs.engine_id });
+        return Err(Error::OtherEngine {
+            chain,
+            theirs: manifest.engine_id,
+            ours: inputs.engine_id,
+        });
     }
     if inputs.end <= manifest.end {
-        return Err(Error::NotAfterChain { chain, chain_end: manifest.end, end: inputs.end });
+        return Err(Error::NotAfterChain {
+            chain,
+            chain_end: manifest.end,
+            end: inputs.end,
+        });
     }
     if !asked.is_empty() && asked != manifest.patterns {
-        let theirs = if manifest.whole_engine { "the whole engine".to_owned() } else { manifest.patterns.join(", ") };
-        return Err(Error::OtherScope { chain, theirs, ours: asked.join(", ") });
+        let theirs = if manifest.whole_engine {
+            "the whole engine".to_owned()
+        } else {
+            manifest.patterns.join(", ")
+        };
+        return Err(Error::OtherScope {
+            chain,
+            theirs,
+            ours: asked.join(", "),
+        });
     }
     Ok((manifest.whole_engine, manifest.patterns.clone()))
 }
 
-fn select<'a>(inputs: &Inputs<'a>, whole_engine: bool, patterns: &[String]) -> Result<Vec<&'a Descriptor>> {
+fn select<'a>(
+    inputs: &Inputs<'a>,
+    whole_engine: bool,
+    patterns: &[String],
+) -> Result<Vec<&'a Descriptor>> {
     if whole_engine {
         return Ok(inputs.live.iter().collect());
     }
-    let parsed: icecore_mvcc::Result<Vec<NamePattern>> = patterns.iter().map(|p| NamePattern::parse(p)).collect();
+    let parsed: icecore_mvcc::Result<Vec<NamePattern>> =
+        patterns.iter().map(|p| NamePattern::parse(p)).collect();
     let parsed = parsed.map_err(icecore_engine::Error::from)?;
-    let selected: Vec<&Descriptor> =
-        inputs.live.iter().filter(|d| parsed.iter().any(|p| p.matches(&d.name))).collect();
+    let selected: Vec<&Descriptor> = inputs
+        .live
+        .iter()
+        .filter(|d| parsed.iter().any(|p| p.matches(&d.name)))
+        .collect();
     // A chain goes on when its keyspaces are gone: that is what the incremental records.
     if inputs.parent.is_none()
-        && let Some(pattern) = parsed.iter().find(|p| !inputs.live.iter().any(|d| p.matches(&d.name)))
+        && let Some(pattern) = parsed
+            .iter()
+            .find(|p| !inputs.live.iter().any(|d| p.matches(&d.name)))
     {
-        return Err(Error::NothingMatches { pattern: pattern.to_string(), end: inputs.end });
+        return Err(Error::NothingMatches {
+            pattern: pattern.to_string(),
+            end: inputs.end,
+        });
     }
     Ok(selected)
 }
@@ -155,7 +192,8 @@ fn is_introduced(now: &Descriptor, before: Option<&Descriptor>, chain_end: Times
     let Some(before) = before else {
         return true;
     };
-    now.introduced > chain_end || (before.settings.exclude_from_backup && !now.settings.exclude_from_backup)
+    now.introduced > chain_end
+        || (before.settings.exclude_from_backup && !now.settings.exclude_from_backup)
 }
 
 #[cfg(test)]

@@ -15,7 +15,11 @@ use crate::plan::BackupPlan;
 
 /// The owner that chain records are listed under.
 pub fn chain_owner(collection: CollectionId, patterns: &[String]) -> String {
-    let scope = if patterns.is_empty() { "the whole engine".to_owned() } else { patterns.join(",") };
+    let scope = if patterns.is_empty() {
+        "the whole engine".to_owned()
+    } else {
+        patterns.join(",")
+    };
     format!("backup of {scope} in collection {collection}")
 }
 
@@ -33,7 +37,11 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// Protects what the plan reads, or fails with both times.
-    pub(crate) fn acquire(engine: &Engine, collection: &Collection, plan: &BackupPlan) -> Result<Self> {
+    pub(crate) fn acquire(
+        engine: &Engine,
+        collection: &Collection,
+        plan: &BackupPlan,
+    ) -> Result<Self> {
         let mut hold = Self {
             records: ProtectedTimestamps::new(engine),
             owner: chain_owner(collection.id(), &plan.patterns),
@@ -41,8 +49,16 @@ impl Hold {
             own: None,
             standing: None,
         };
-        let needed = if plan.onto.is_some() { plan.start } else { plan.end };
-        hold.standing = hold.records.list()?.into_iter().find(|r| r.owner == hold.owner && r.timestamp <= needed);
+        let needed = if plan.onto.is_some() {
+            plan.start
+        } else {
+            plan.end
+        };
+        hold.standing = hold
+            .records
+            .list()?
+            .into_iter()
+            .find(|r| r.owner == hold.owner && r.timestamp <= needed);
         if (hold.standing.is_none() || plan.onto.is_none())
             && let Some(target) = hold.run_target(plan)?
         {
@@ -57,24 +73,39 @@ impl Hold {
         if plan.onto.is_none() {
             return Ok(self.target.clone());
         }
-        let continued = plan.keyspaces.iter().filter(|k| !k.introduced && !k.excluded);
+        let continued = plan
+            .keyspaces
+            .iter()
+            .filter(|k| !k.introduced && !k.excluded);
         let names = patterns(continued.map(|k| k.descriptor.name.as_str()))?;
         Ok((!names.is_empty()).then_some(Target::Keyspaces(names)))
     }
 
     fn protect(&self, timestamp: Timestamp, target: Target) -> Result<Record> {
-        let request = ProtectRequest { timestamp, target, owner: self.owner.clone() };
+        let request = ProtectRequest {
+            timestamp,
+            target,
+            owner: self.owner.clone(),
+        };
         Ok(self.records.protect(request)?)
     }
 
     /// Checks, with the record in place, that no threshold had passed the start before.
     fn verify(&self, engine: &Engine, plan: &BackupPlan) -> Result<()> {
         let guard = engine.gc_guard();
-        for keyspace in plan.keyspaces.iter().filter(|k| !k.introduced && !k.excluded) {
+        for keyspace in plan
+            .keyspaces
+            .iter()
+            .filter(|k| !k.introduced && !k.excluded)
+        {
             let threshold = guard.threshold(keyspace.descriptor.id)?;
             if threshold > keyspace.after {
                 let (keyspace, start) = (keyspace.descriptor.name.clone(), keyspace.after);
-                return Err(Error::GcGap { keyspace, start, threshold });
+                return Err(Error::GcGap {
+                    keyspace,
+                    start,
+                    threshold,
+                });
             }
         }
         Ok(())
@@ -87,7 +118,11 @@ impl Hold {
             (Some(own), _) if plan.onto.is_none() => Some(own),
             // In place: a keyspace that it names and that is gone by now cannot stand in the way.
             (None, Some(standing)) => Some(self.records.advance(&standing.id, plan.end)?),
-            _ => self.target.clone().map(|target| self.protect(plan.end, target)).transpose()?,
+            _ => self
+                .target
+                .clone()
+                .map(|target| self.protect(plan.end, target))
+                .transpose()?,
         };
         for record in self.records.list()? {
             if record.owner == self.owner && Some(record.id) != kept.as_ref().map(|kept| kept.id) {
@@ -112,7 +147,11 @@ fn living_target(plan: &BackupPlan) -> Result<Option<Target>> {
     if plan.whole_engine {
         return Ok(Some(Target::All));
     }
-    let living = |p: &NamePattern| plan.keyspaces.iter().any(|k| k.descriptor.dropped.is_none() && p.matches(&k.descriptor.name));
+    let living = |p: &NamePattern| {
+        plan.keyspaces
+            .iter()
+            .any(|k| k.descriptor.dropped.is_none() && p.matches(&k.descriptor.name))
+    };
     let mut patterns = patterns(plan.patterns.iter().map(String::as_str))?;
     patterns.retain(|p| !matches!(p, NamePattern::Exact(_)) || living(p));
     Ok((!patterns.is_empty()).then_some(Target::Keyspaces(patterns)))

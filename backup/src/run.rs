@@ -28,7 +28,11 @@ enum Onto {
 /// # Errors
 /// [`Error`] says what failed; no layer is listed then. Files that were stored already stay in
 /// the collection, unreferenced.
-pub async fn backup(engine: &Engine, collection: &Collection, options: &BackupOptions) -> Result<BackupReport> {
+pub async fn backup(
+    engine: &Engine,
+    collection: &Collection,
+    options: &BackupOptions,
+) -> Result<BackupReport> {
     let started = Instant::now();
     let (onto, at, plan) = prepare(engine, collection, options).await?;
     let hold = {
@@ -68,7 +72,11 @@ pub async fn backup(engine: &Engine, collection: &Collection, options: &BackupOp
 ///
 /// # Errors
 /// As [`backup`], as far as planning goes.
-pub async fn dry_run(engine: &Engine, collection: &Collection, options: &BackupOptions) -> Result<BackupPlan> {
+pub async fn dry_run(
+    engine: &Engine,
+    collection: &Collection,
+    options: &BackupOptions,
+) -> Result<BackupPlan> {
     Ok(prepare(engine, collection, options).await?.2)
 }
 
@@ -98,19 +106,27 @@ async fn prepare(
             Onto::Chain(chain, manifest) => Some((chain.full().to_string(), manifest)),
         };
         if options.revision_history {
-            let after = parent.as_ref().map_or(Timestamp::MIN, |(_, manifest)| manifest.end);
+            let after = parent
+                .as_ref()
+                .map_or(Timestamp::MIN, |(_, manifest)| manifest.end);
             live.extend(dropped_within(&engine, after, at.timestamp()));
         }
         let inputs = Inputs {
             engine_id: engine.id(),
-            parent: parent.as_ref().map(|(chain, manifest)| Parent { chain, manifest }),
+            parent: parent
+                .as_ref()
+                .map(|(chain, manifest)| Parent { chain, manifest }),
             end: at.timestamp(),
             live: &live,
             patterns: &options.keyspaces,
             revision_history: options.revision_history,
         };
         let mut plan = plan(&inputs)?;
-        for keyspace in plan.keyspaces.iter_mut().filter(|k| k.introduced && !k.excluded) {
+        for keyspace in plan
+            .keyspaces
+            .iter_mut()
+            .filter(|k| k.introduced && !k.excluded)
+        {
             let stats = engine.keyspace_by_id(keyspace.descriptor.id)?.stats();
             keyspace.estimated_bytes = stats.sst_bytes + stats.memtable_bytes;
         }
@@ -122,7 +138,10 @@ async fn prepare(
 /// Keyspaces that were dropped in a window: with history, times before their drop can be restored.
 /// Not those whose last moment was collected, and which only wait to be removed.
 fn dropped_within(engine: &Engine, after: Timestamp, until: Timestamp) -> Vec<Descriptor> {
-    let all = engine.all_keyspaces().into_iter().map(|keyspace| (keyspace.threshold(), keyspace.descriptor()));
+    let all = engine
+        .all_keyspaces()
+        .into_iter()
+        .map(|keyspace| (keyspace.threshold(), keyspace.descriptor()));
     let within = |threshold, dropped| after < dropped && dropped <= until && threshold < dropped;
     all.filter(|(threshold, d)| d.dropped.is_some_and(|dropped| within(*threshold, dropped)))
         .map(|(_, descriptor)| descriptor)
@@ -167,12 +186,16 @@ fn manifest(
     plan: &BackupPlan,
     exported: &[Exported],
 ) -> Manifest {
-    let keyspaces = plan.keyspaces.iter().zip(exported).map(|(planned, exported)| ManifestKeyspace {
-        descriptor: planned.descriptor.clone(),
-        introduced: planned.introduced,
-        revision_start: exported.revision_start,
-        files: exported.files.clone(),
-    });
+    let keyspaces = plan
+        .keyspaces
+        .iter()
+        .zip(exported)
+        .map(|(planned, exported)| ManifestKeyspace {
+            descriptor: planned.descriptor.clone(),
+            introduced: planned.introduced,
+            revision_start: exported.revision_start,
+            files: exported.files.clone(),
+        });
     Manifest {
         collection_id: collection.id(),
         chain_id: match onto {

@@ -87,11 +87,6 @@ impl Shape {
             bar: Some(bar),
         }
     }
-
-    /// The same without a bar: only to be known.
-    pub(crate) const fn without_bar(self) -> Self {
-        Self { bar: None, ..self }
-    }
 }
 
 impl Report {

@@ -64,7 +64,11 @@ impl Catalog {
 
     /// The live keyspace with this name.
     pub(crate) fn live(&self, name: &str) -> Option<Arc<Space>> {
-        self.spaces.read().values().find(|s| s.dropped().is_none() && s.name() == name).cloned()
+        self.spaces
+            .read()
+            .values()
+            .find(|s| s.dropped().is_none() && s.name() == name)
+            .cloned()
     }
 
     /// All keyspaces, dropped ones too, by id.
@@ -80,7 +84,8 @@ pub(crate) fn descriptor_key(id: KeyspaceId) -> Vec<u8> {
 
 /// The row value of a descriptor.
 pub(crate) fn encode_descriptor(descriptor: &Descriptor) -> Result<Vec<u8>> {
-    serde_json::to_vec(descriptor).map_err(|e| Error::corrupt(format!("descriptor of {}: {e}", descriptor.name)))
+    serde_json::to_vec(descriptor)
+        .map_err(|e| Error::corrupt(format!("descriptor of {}: {e}", descriptor.name)))
 }
 
 /// Reads a descriptor's row value.
@@ -99,7 +104,9 @@ impl Engine {
         settings.validate()?;
         let _changes = self.catalog().changes.lock();
         if self.catalog().live(name).is_some() {
-            return Err(Error::KeyspaceExists { name: name.to_owned() });
+            return Err(Error::KeyspaceExists {
+                name: name.to_owned(),
+            });
         }
         // The column family first: one without a descriptor is swept away at the next open.
         let id = self.meta().take_keyspace_id()?;
@@ -116,11 +123,15 @@ impl Engine {
         let ts = self.commit_at(
             |ts| self.descriptor_batch(&describe(ts)),
             |ts| {
-                let space = Space::new(describe(ts), cf, threshold, self.options().pooled_iterators);
+                let space =
+                    Space::new(describe(ts), cf, threshold, self.options().pooled_iterators);
                 self.catalog().insert(Arc::new(space));
             },
         )?;
-        let space = self.catalog().get(id).ok_or_else(|| Error::corrupt(format!("keyspace {name} vanished at {ts}")))?;
+        let space = self
+            .catalog()
+            .get(id)
+            .ok_or_else(|| Error::corrupt(format!("keyspace {name} vanished at {ts}")))?;
         tracing::info!(keyspace = name, id = id.get(), "created");
         Ok(Keyspace::new(self.clone(), space))
     }
@@ -134,8 +145,14 @@ impl Engine {
         settings.validate()?;
         let _changes = self.catalog().changes.lock();
         let space = self.live_space(name)?;
-        let descriptor = Descriptor { settings, ..space.descriptor() };
-        self.commit_at(|_| self.descriptor_batch(&descriptor), |_| space.set_descriptor(descriptor.clone()))?;
+        let descriptor = Descriptor {
+            settings,
+            ..space.descriptor()
+        };
+        self.commit_at(
+            |_| self.descriptor_batch(&descriptor),
+            |_| space.set_descriptor(descriptor.clone()),
+        )?;
         Ok(descriptor)
     }
 
@@ -148,7 +165,10 @@ impl Engine {
         self.check_writable("drop a keyspace")?;
         let _changes = self.catalog().changes.lock();
         let space = self.live_space(name)?;
-        let describe = |ts| Descriptor { dropped: Some(ts), ..space.descriptor() };
+        let describe = |ts| Descriptor {
+            dropped: Some(ts),
+            ..space.descriptor()
+        };
         let ts = self.commit_at(
             |ts| {
                 let batch = self.descriptor_batch(&describe(ts))?;
@@ -178,13 +198,19 @@ impl Engine {
             return Ok(self.system_keyspace());
         }
         let space = self.catalog().get(id);
-        let space = space.ok_or_else(|| Error::NoSuchKeyspace { name: format!("with id {}", id.get()) })?;
+        let space = space.ok_or_else(|| Error::NoSuchKeyspace {
+            name: format!("with id {}", id.get()),
+        })?;
         Ok(Keyspace::new(self.clone(), space))
     }
 
     /// The live keyspaces, by name.
     pub fn keyspaces(&self) -> Vec<Keyspace> {
-        let mut live: Vec<Keyspace> = self.all_keyspaces().into_iter().filter(|k| !k.is_dropped()).collect();
+        let mut live: Vec<Keyspace> = self
+            .all_keyspaces()
+            .into_iter()
+            .filter(|k| !k.is_dropped())
+            .collect();
         live.sort_by(|a, b| a.name().cmp(b.name()));
         live
     }
@@ -192,7 +218,11 @@ impl Engine {
     /// All keyspaces, also dropped ones whose past is still readable, by id. Without the system
     /// keyspace.
     pub fn all_keyspaces(&self) -> Vec<Keyspace> {
-        self.catalog().all().into_iter().map(|space| Keyspace::new(self.clone(), space)).collect()
+        self.catalog()
+            .all()
+            .into_iter()
+            .map(|space| Keyspace::new(self.clone(), space))
+            .collect()
     }
 
     /// The keyspaces that were live at a time, by id, as they were described then.
@@ -203,7 +233,10 @@ impl Engine {
     pub fn descriptors_at(&self, at: Timestamp) -> Result<Vec<Descriptor>> {
         let snapshot = self.snapshot_at(at)?;
         let rows = self.system().list_at(&snapshot, DESCRIPTOR_KIND)?;
-        let all: Result<Vec<Descriptor>> = rows.iter().map(|(_, json)| decode_descriptor(json)).collect();
+        let all: Result<Vec<Descriptor>> = rows
+            .iter()
+            .map(|(_, json)| decode_descriptor(json))
+            .collect();
         Ok(all?.into_iter().filter(|d| d.is_live_at(at)).collect())
     }
 
@@ -216,13 +249,21 @@ impl Engine {
     }
 
     fn live_space(&self, name: &str) -> Result<Arc<Space>> {
-        self.catalog().live(name).ok_or_else(|| Error::NoSuchKeyspace { name: name.to_owned() })
+        self.catalog()
+            .live(name)
+            .ok_or_else(|| Error::NoSuchKeyspace {
+                name: name.to_owned(),
+            })
     }
 
     /// A batch that writes one descriptor.
     pub(crate) fn descriptor_batch(&self, descriptor: &Descriptor) -> Result<Batch> {
         let mut batch = Batch::new();
-        batch.put(&self.system_keyspace(), descriptor_key(descriptor.id), encode_descriptor(descriptor)?);
+        batch.put(
+            &self.system_keyspace(),
+            descriptor_key(descriptor.id),
+            encode_descriptor(descriptor)?,
+        );
         Ok(batch)
     }
 }

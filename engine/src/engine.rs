@@ -9,7 +9,8 @@ use icecore_mvcc::{Descriptor, EngineId, KeyspaceId, KeyspaceSettings, Timestamp
 use parking_lot::Mutex;
 
 use crate::catalog::{
-    Catalog, DESCRIPTOR_KIND, SYSTEM_FAMILY, SYSTEM_KEYSPACE, decode_descriptor, family_id, family_name,
+    Catalog, DESCRIPTOR_KIND, SYSTEM_FAMILY, SYSTEM_KEYSPACE, decode_descriptor, family_id,
+    family_name,
 };
 use crate::commit::Sequencer;
 use crate::error::{Error, Result};
@@ -71,14 +72,19 @@ struct Families {
 
 impl Families {
     fn of(names: Vec<String>) -> Self {
-        let mut families = Self { kinds: Vec::new(), thresholds: BTreeMap::new() };
+        let mut families = Self {
+            kinds: Vec::new(),
+            thresholds: BTreeMap::new(),
+        };
         for name in names {
             let kind = match name.as_str() {
                 META_FAMILY => CfKind::Meta,
                 COMMITS_FAMILY => CfKind::Commits,
                 _ => {
                     let threshold = Arc::new(AtomicU64::new(0));
-                    families.thresholds.insert(name.clone(), Arc::clone(&threshold));
+                    families
+                        .thresholds
+                        .insert(name.clone(), Arc::clone(&threshold));
                     CfKind::Versioned { threshold }
                 }
             };
@@ -101,7 +107,9 @@ impl Engine {
         let mut folder = Folder::open(dir.as_ref(), options.create_if_missing)?;
         let data = folder.data();
         let names = if folder.is_new() {
-            [META_FAMILY, COMMITS_FAMILY, SYSTEM_FAMILY].map(str::to_owned).to_vec()
+            [META_FAMILY, COMMITS_FAMILY, SYSTEM_FAMILY]
+                .map(str::to_owned)
+                .to_vec()
         } else {
             Db::families(&data)?
         };
@@ -175,7 +183,13 @@ impl Engine {
         };
         engine.load_catalog(families)?;
         engine.load_restores(|descriptor| {
-            open_space(&engine.inner.db, &engine.inner.meta, families, descriptor, options)
+            open_space(
+                &engine.inner.db,
+                &engine.inner.meta,
+                families,
+                descriptor,
+                options,
+            )
         })?;
         Ok(engine)
     }
@@ -184,7 +198,13 @@ impl Engine {
     fn load_catalog(&self, families: &Families) -> Result<()> {
         for (_, json) in self.system().list(DESCRIPTOR_KIND)? {
             let descriptor = decode_descriptor(&json)?;
-            let space = open_space(&self.inner.db, &self.inner.meta, families, descriptor, &self.inner.options)?;
+            let space = open_space(
+                &self.inner.db,
+                &self.inner.meta,
+                families,
+                descriptor,
+                &self.inner.options,
+            )?;
             self.inner.catalog.insert(space);
         }
         Ok(())
@@ -195,7 +215,10 @@ impl Engine {
         for name in families.thresholds.keys() {
             let Some(id) = family_id(name) else { continue };
             if self.inner.catalog.get(id).is_none() && !self.inner.restores.owns(id) {
-                tracing::warn!(family = name, "dropping a column family that a crash left behind");
+                tracing::warn!(
+                    family = name,
+                    "dropping a column family that a crash left behind"
+                );
                 self.inner.db.drop_family(name)?;
                 self.inner.meta.remove_marks(id)?;
             }
@@ -247,11 +270,18 @@ impl Engine {
         let mut options = rocksdb::CompactOptions::default();
         // Forced: the filter must see the last level too, or its garbage stays.
         options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::ForceOptimized);
-        cf.db().compact_range_cf_opt(cf.handle(), None::<&[u8]>, None::<&[u8]>, &options);
+        cf.db()
+            .compact_range_cf_opt(cf.handle(), None::<&[u8]>, None::<&[u8]>, &options);
         // RocksDB's call returns nothing; its count of failures tells.
         if self.inner.meta.background_failures() > failures {
-            let cause = std::io::Error::other("RocksDB reports a background failure; its LOG file says which");
-            return Err(Error::io("compact", format!("keyspace {}", keyspace.name()), cause));
+            let cause = std::io::Error::other(
+                "RocksDB reports a background failure; its LOG file says which",
+            );
+            return Err(Error::io(
+                "compact",
+                format!("keyspace {}", keyspace.name()),
+                cause,
+            ));
         }
         self.inner.sequencer.check()
     }
@@ -318,7 +348,9 @@ impl Engine {
         if self.same(keyspace.engine()) {
             return Ok(());
         }
-        Err(Error::ForeignHandle { what: format!("keyspace {}", keyspace.name()) })
+        Err(Error::ForeignHandle {
+            what: format!("keyspace {}", keyspace.name()),
+        })
     }
 
     /// An error unless the keyspace is one of this engine and its column family is still there.
@@ -329,14 +361,21 @@ impl Engine {
             return Ok(());
         }
         space.check_live()?;
-        Err(Error::NoSuchKeyspace { name: space.name().to_owned() })
+        Err(Error::NoSuchKeyspace {
+            name: space.name().to_owned(),
+        })
     }
 
     /// Creates the column family of a new keyspace.
     pub(crate) fn create_family(&self, id: KeyspaceId) -> Result<(Cf, Arc<AtomicU64>)> {
         let threshold = Arc::new(AtomicU64::new(0));
-        let kind = CfKind::Versioned { threshold: Arc::clone(&threshold) };
-        let cf = self.inner.db.create_family(&family_name(id), &self.inner.settings, &kind)?;
+        let kind = CfKind::Versioned {
+            threshold: Arc::clone(&threshold),
+        };
+        let cf = self
+            .inner
+            .db
+            .create_family(&family_name(id), &self.inner.settings, &kind)?;
         Ok((cf, threshold))
     }
 
@@ -408,7 +447,8 @@ impl Drop for Inner {
 }
 
 fn required(db: &Arc<Db>, family: &str) -> Result<Cf> {
-    db.family(family).ok_or_else(|| Error::corrupt(format!("column family {family} is missing")))
+    db.family(family)
+        .ok_or_else(|| Error::corrupt(format!("column family {family} is missing")))
 }
 
 /// Opens the storage of a keyspace, with its threshold in force.
@@ -428,7 +468,12 @@ fn open_space(
         .ok_or_else(|| Error::corrupt(format!("column family {family} is missing")))?;
     let durable = meta.mark(Mark::Threshold, descriptor.id)?;
     threshold.store(durable.nanos(), std::sync::atomic::Ordering::Release);
-    Ok(Arc::new(Space::new(descriptor, cf, threshold, options.pooled_iterators)))
+    Ok(Arc::new(Space::new(
+        descriptor,
+        cf,
+        threshold,
+        options.pooled_iterators,
+    )))
 }
 
 fn system_descriptor() -> Descriptor {

@@ -100,7 +100,9 @@ pub enum Error {
         threshold: Timestamp,
     },
     /// A read at a time that has not come yet.
-    #[error("cannot read as of {requested}: it is after the database's current time {now}; use an earlier time")]
+    #[error(
+        "cannot read as of {requested}: it is after the database's current time {now}; use an earlier time"
+    )]
     InFuture {
         /// The time of the read.
         requested: Timestamp,
@@ -140,13 +142,17 @@ pub enum Error {
         what: String,
     },
     /// The clock cannot go so far.
-    #[error("the clock cannot pass {requested}, the end of time as it is counted here; correct the wall clock")]
+    #[error(
+        "the clock cannot pass {requested}, the end of time as it is counted here; correct the wall clock"
+    )]
     ClockExhausted {
         /// The time that it should have shown.
         requested: Timestamp,
     },
     /// Input to a bulk load or an SST file is out of order.
-    #[error("{what} is out of order: key {key} does not come after its predecessor; sort the input first")]
+    #[error(
+        "{what} is out of order: key {key} does not come after its predecessor; sort the input first"
+    )]
     OutOfOrder {
         /// Which input.
         what: &'static str,
@@ -154,7 +160,9 @@ pub enum Error {
         key: String,
     },
     /// The database stopped after a failure it cannot repair while running.
-    #[error("database stopped after a failure ({cause}); close it, mend the cause and open it again")]
+    #[error(
+        "database stopped after a failure ({cause}); close it, mend the cause and open it again"
+    )]
     Poisoned {
         /// The first failure.
         cause: String,
@@ -194,13 +202,21 @@ pub enum Error {
 impl Error {
     /// An I/O failure while doing `action` to `subject`.
     pub fn io(action: &'static str, subject: impl Into<String>, source: std::io::Error) -> Self {
-        Self::Io { action, subject: subject.into(), source }
+        Self::Io {
+            action,
+            subject: subject.into(),
+            source,
+        }
     }
 
     /// An I/O failure on a path.
     pub(crate) fn path(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let subject = path.display().to_string();
-        move |source| Self::Io { action, subject, source }
+        move |source| Self::Io {
+            action,
+            subject,
+            source,
+        }
     }
 
     /// A RocksDB failure while doing `action`.

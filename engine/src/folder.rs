@@ -44,7 +44,11 @@ impl Identity {
     /// A new engine's identity.
     pub(crate) fn new(forked_from: Option<EngineId>) -> Self {
         let engine_id = EngineId::from_bytes(uuid::Uuid::new_v4().into_bytes());
-        Self { format_version: FORMAT_VERSION, engine_id, forked_from }
+        Self {
+            format_version: FORMAT_VERSION,
+            engine_id,
+            forked_from,
+        }
     }
 
     /// Writes the identity file of `dir` so that it is there whole or not at all.
@@ -80,7 +84,9 @@ impl Folder {
     pub(crate) fn open(dir: &Path, create: bool) -> Result<Self> {
         let found = inspect(dir)?;
         if matches!(found, Found::Empty | Found::Nothing | Found::Unfinished) && !create {
-            return Err(Error::Missing { path: dir.to_owned() });
+            return Err(Error::Missing {
+                path: dir.to_owned(),
+            });
         }
         if matches!(found, Found::Nothing) {
             fs::create_dir_all(dir).map_err(Error::path("create", dir))?;
@@ -100,16 +106,30 @@ impl Folder {
             fs::remove_dir_all(&staging).map_err(Error::path("empty", &staging))?;
         }
         fs::create_dir_all(&staging).map_err(Error::path("create", &staging))?;
-        Ok(Self { dir: dir.to_owned(), staging, identity, creating, _lock: lock })
+        Ok(Self {
+            dir: dir.to_owned(),
+            staging,
+            identity,
+            creating,
+            _lock: lock,
+        })
     }
 
     /// Locks `dir` against writers.
     pub(crate) fn open_read_only(dir: &Path) -> Result<Self> {
         let Found::Database(identity) = inspect(dir)? else {
-            return Err(Error::Missing { path: dir.to_owned() });
+            return Err(Error::Missing {
+                path: dir.to_owned(),
+            });
         };
         let lock = lock(dir, false)?;
-        Ok(Self { dir: dir.to_owned(), staging: dir.join(STAGING), identity, creating: false, _lock: lock })
+        Ok(Self {
+            dir: dir.to_owned(),
+            staging: dir.join(STAGING),
+            identity,
+            creating: false,
+            _lock: lock,
+        })
     }
 
     fn start_creation(dir: &Path) -> Result<Identity> {
@@ -207,30 +227,54 @@ fn parse_identity(dir: &Path, bytes: &[u8]) -> Result<Identity> {
         return Err(not_ours(dir, "its ICECORE file cannot be read"));
     };
     if format_version == 0 {
-        return Err(not_ours(dir, "its ICECORE file names format version 0, which never was"));
+        return Err(not_ours(
+            dir,
+            "its ICECORE file names format version 0, which never was",
+        ));
     }
     if format_version > FORMAT_VERSION {
-        return Err(Error::NewerFormat { path: dir.to_owned(), found: format_version, supported: FORMAT_VERSION });
+        return Err(Error::NewerFormat {
+            path: dir.to_owned(),
+            found: format_version,
+            supported: FORMAT_VERSION,
+        });
     }
     serde_json::from_slice(bytes).map_err(|_| not_ours(dir, "its ICECORE file is damaged"))
 }
 
 fn not_ours(dir: &Path, reason: &str) -> Error {
-    Error::NotADatabase { path: dir.to_owned(), reason: reason.to_owned() }
+    Error::NotADatabase {
+        path: dir.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 fn lock(dir: &Path, exclusive: bool) -> Result<File> {
     let path = dir.join(LOCK);
-    let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path) {
+    let file = match OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+    {
         Ok(file) => file,
         // A read-only file system can still be locked through a descriptor open for reading.
-        Err(_) if !exclusive && path.exists() => File::open(&path).map_err(Error::path("open", &path))?,
+        Err(_) if !exclusive && path.exists() => {
+            File::open(&path).map_err(Error::path("open", &path))?
+        }
         Err(e) => return Err(Error::path("open", &path)(e)),
     };
-    let locked = if exclusive { file.try_lock() } else { file.try_lock_shared() };
+    let locked = if exclusive {
+        file.try_lock()
+    } else {
+        file.try_lock_shared()
+    };
     match locked {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked {
+            path: dir.to_owned(),
+        }),
         Err(TryLockError::Error(e)) => Err(Error::path("lock", &path)(e)),
     }
 }
@@ -251,7 +295,9 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Makes the entries of a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(Error::path("sync", dir))
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(Error::path("sync", dir))
 }
 
 #[cfg(test)]
@@ -266,7 +312,10 @@ mod tests {
         fs::create_dir_all(folder.data()).unwrap();
         fs::write(folder.data().join("half"), b"x").unwrap();
         drop(folder);
-        assert!(matches!(Folder::open(&dir, false), Err(Error::Missing { .. })));
+        assert!(matches!(
+            Folder::open(&dir, false),
+            Err(Error::Missing { .. })
+        ));
         let mut folder = Folder::open(&dir, true).unwrap();
         assert!(folder.is_new());
         assert!(!folder.data().exists());
@@ -280,7 +329,12 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join("thesis.txt"), b"x").unwrap();
         let refused = Folder::open(temp.path(), true).map(|_| ()).unwrap_err();
-        assert!(refused.to_string().contains("holds files but no ICECORE identity file"), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .contains("holds files but no ICECORE identity file"),
+            "{refused}"
+        );
         assert!(!temp.path().join(LOCK).exists());
         let file = temp.path().join("thesis.txt");
         let refused = Folder::open(&file, true).map(|_| ()).unwrap_err();
@@ -290,9 +344,18 @@ mod tests {
     #[test]
     fn a_newer_format_is_named() {
         let temp = tempfile::tempdir().unwrap();
-        fs::write(temp.path().join(IDENTITY), br#"{"format_version":7,"shape":"unknown"}"#).unwrap();
+        fs::write(
+            temp.path().join(IDENTITY),
+            br#"{"format_version":7,"shape":"unknown"}"#,
+        )
+        .unwrap();
         let refused = Folder::open(temp.path(), true).map(|_| ()).unwrap_err();
-        assert!(refused.to_string().contains("format version 7, this program reads up to 1"), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .contains("format version 7, this program reads up to 1"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -300,11 +363,20 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let mut writer = Folder::open(temp.path(), true).unwrap();
         writer.finish_creation().unwrap();
-        assert!(matches!(Folder::open(temp.path(), true), Err(Error::Locked { .. })));
-        assert!(matches!(Folder::open_read_only(temp.path()), Err(Error::Locked { .. })));
+        assert!(matches!(
+            Folder::open(temp.path(), true),
+            Err(Error::Locked { .. })
+        ));
+        assert!(matches!(
+            Folder::open_read_only(temp.path()),
+            Err(Error::Locked { .. })
+        ));
         drop(writer);
         let _first = Folder::open_read_only(temp.path()).unwrap();
         let _second = Folder::open_read_only(temp.path()).unwrap();
-        assert!(matches!(Folder::open(temp.path(), true), Err(Error::Locked { .. })));
+        assert!(matches!(
+            Folder::open(temp.path(), true),
+            Err(Error::Locked { .. })
+        ));
     }
 }

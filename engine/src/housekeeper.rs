@@ -31,12 +31,15 @@ pub(crate) struct Rounds {
 impl Housekeeper {
     /// Starts the thread.
     pub(crate) fn start(rounds: Rounds) -> Result<Self> {
-        let period = (rounds.iterator_age / 2).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        let period =
+            (rounds.iterator_age / 2).clamp(Duration::from_millis(50), Duration::from_secs(1));
         let (stop, stopped) = channel();
         let run = move || {
             while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
                 if std::panic::catch_unwind(AssertUnwindSafe(|| rounds.make_one())).is_err() {
-                    rounds.sequencer.poison("the housekeeper panicked".to_owned());
+                    rounds
+                        .sequencer
+                        .poison("the housekeeper panicked".to_owned());
                     return;
                 }
             }
@@ -45,7 +48,10 @@ impl Housekeeper {
             .name("icecore-housekeeper".to_owned())
             .spawn(run)
             .map_err(|e| Error::io("start", "the housekeeper thread", e))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -56,7 +62,9 @@ impl Rounds {
             space.pool().evict_idle(self.iterator_age);
         }
         if let Err(e) = self.sequencer.reserve_ahead() {
-            self.sequencer.poison(format!("the clock's high-water mark could not be extended: {e}"));
+            self.sequencer.poison(format!(
+                "the clock's high-water mark could not be extended: {e}"
+            ));
         }
     }
 }

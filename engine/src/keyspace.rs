@@ -119,7 +119,12 @@ impl Keyspace {
     pub fn split_points(&self, range: &KeyRange, parts: usize) -> Result<Vec<Vec<u8>>> {
         let (lower, upper) = key::range_bounds(range);
         let family = crate::catalog::family_name(self.id());
-        let files = self.space.cf().db().live_files().map_err(Error::rocks("list the live files"))?;
+        let files = self
+            .space
+            .cf()
+            .db()
+            .live_files()
+            .map_err(Error::rocks("list the live files"))?;
         let mut cuts: Vec<Vec<u8>> = files
             .into_iter()
             .filter(|file| file.column_family_name == family)
@@ -136,8 +141,9 @@ impl Keyspace {
         }
         let wanted = (parts - 1).min(cuts.len());
         let step = cuts.len() as f64 / (wanted + 1) as f64;
-        let mut picked: Vec<Vec<u8>> =
-            (1..=wanted).filter_map(|i| cuts.get(((i as f64) * step) as usize).cloned()).collect();
+        let mut picked: Vec<Vec<u8>> = (1..=wanted)
+            .filter_map(|i| cuts.get(((i as f64) * step) as usize).cloned())
+            .collect();
         picked.dedup();
         Ok(picked)
     }

@@ -73,7 +73,10 @@ impl Meta {
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<()> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.cf.db().write_opt(batch, &options).map_err(Error::rocks("write an engine record"))
+        self.cf
+            .db()
+            .write_opt(batch, &options)
+            .map_err(Error::rocks("write an engine record"))
     }
 
     fn timestamp(&self, key: &[u8]) -> Result<Option<Timestamp>> {
@@ -81,7 +84,10 @@ impl Meta {
             return Ok(None);
         };
         let bytes: [u8; 8] = bytes.try_into().map_err(|_| {
-            Error::corrupt(format!("engine record {} is not 8 bytes long", String::from_utf8_lossy(key)))
+            Error::corrupt(format!(
+                "engine record {} is not 8 bytes long",
+                String::from_utf8_lossy(key)
+            ))
         })?;
         Ok(Some(Timestamp::from_nanos(u64::from_be_bytes(bytes))))
     }
@@ -117,7 +123,13 @@ impl Meta {
     }
 
     /// Adds a keyspace's mark to a batch.
-    pub(crate) fn add_mark(&self, batch: &mut WriteBatch, mark: Mark, id: KeyspaceId, to: Timestamp) {
+    pub(crate) fn add_mark(
+        &self,
+        batch: &mut WriteBatch,
+        mark: Mark,
+        id: KeyspaceId,
+        to: Timestamp,
+    ) {
         batch.put_cf(self.cf.handle(), mark.key(id), to.nanos().to_be_bytes());
     }
 
@@ -132,13 +144,16 @@ impl Meta {
 
     /// Takes the next keyspace id; an id is never given twice.
     pub(crate) fn take_keyspace_id(&self) -> Result<KeyspaceId> {
-        let next = match self.cf.get(NEXT_KEYSPACE)? {
-            None => 1,
-            Some(bytes) => u32::from_be_bytes(
-                bytes.try_into().map_err(|_| Error::corrupt("engine record next-keyspace is not 4 bytes long"))?,
-            ),
-        };
-        let after = next.checked_add(1).ok_or_else(|| Error::corrupt("all keyspace ids are used up"))?;
+        let next =
+            match self.cf.get(NEXT_KEYSPACE)? {
+                None => 1,
+                Some(bytes) => u32::from_be_bytes(bytes.try_into().map_err(|_| {
+                    Error::corrupt("engine record next-keyspace is not 4 bytes long")
+                })?),
+            };
+        let after = next
+            .checked_add(1)
+            .ok_or_else(|| Error::corrupt("all keyspace ids are used up"))?;
         self.put(NEXT_KEYSPACE, &after.to_be_bytes())?;
         Ok(KeyspaceId::new(next))
     }

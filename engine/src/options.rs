@@ -95,26 +95,51 @@ impl Options {
             if value >= min {
                 return Ok(());
             }
-            Err(Error::InvalidOption { name, reason: format!("{value} is below the minimum of {min}") })
+            Err(Error::InvalidOption {
+                name,
+                reason: format!("{value} is below the minimum of {min}"),
+            })
         };
         at_least("block_cache_bytes", self.block_cache_bytes as u64, 1 << 20)?;
-        at_least("write_buffer_bytes", self.write_buffer_bytes as u64, 64 << 10)?;
-        at_least("total_write_buffer_bytes", self.total_write_buffer_bytes as u64, self.write_buffer_bytes as u64)?;
+        at_least(
+            "write_buffer_bytes",
+            self.write_buffer_bytes as u64,
+            64 << 10,
+        )?;
+        at_least(
+            "total_write_buffer_bytes",
+            self.total_write_buffer_bytes as u64,
+            self.write_buffer_bytes as u64,
+        )?;
         at_least("max_wal_bytes", self.max_wal_bytes, 1 << 20)?;
         at_least("background_threads", u64::from(self.background_threads), 1)?;
         at_least("block_bytes", self.block_bytes as u64, 512)?;
         at_least("target_file_bytes", self.target_file_bytes, 64 << 10)?;
-        at_least("clock_reservation", nanos(self.clock_reservation), 1_000_000)?;
+        at_least(
+            "clock_reservation",
+            nanos(self.clock_reservation),
+            1_000_000,
+        )?;
         if self.clock_reservation > Duration::from_secs(3600) {
             let reason = "the maximum is one hour".to_owned();
-            return Err(Error::InvalidOption { name: "clock_reservation", reason });
+            return Err(Error::InvalidOption {
+                name: "clock_reservation",
+                reason,
+            });
         }
         if let Some(rate) = self.rate_limit_bytes_per_second {
             at_least("rate_limit_bytes_per_second", rate, 64 << 10)?;
         }
         if self.background_threads > 64 || self.bloom_bits_per_key > 64 {
-            let name = if self.background_threads > 64 { "background_threads" } else { "bloom_bits_per_key" };
-            return Err(Error::InvalidOption { name, reason: "the maximum is 64".to_owned() });
+            let name = if self.background_threads > 64 {
+                "background_threads"
+            } else {
+                "bloom_bits_per_key"
+            };
+            return Err(Error::InvalidOption {
+                name,
+                reason: "the maximum is 64".to_owned(),
+            });
         }
         Ok(())
     }
@@ -136,18 +161,27 @@ mod tests {
 
     #[test]
     fn each_floor_is_checked() {
-        let cases: Vec<(&str, fn(&mut Options))> = vec![
+        type Change = fn(&mut Options);
+        let cases: Vec<(&str, Change)> = vec![
             ("block_cache_bytes", |o| o.block_cache_bytes = 1),
             ("write_buffer_bytes", |o| o.write_buffer_bytes = 1),
-            ("total_write_buffer_bytes", |o| o.total_write_buffer_bytes = 1 << 20),
+            ("total_write_buffer_bytes", |o| {
+                o.total_write_buffer_bytes = 1 << 20
+            }),
             ("max_wal_bytes", |o| o.max_wal_bytes = 1),
             ("background_threads", |o| o.background_threads = 0),
             ("background_threads", |o| o.background_threads = 65),
             ("block_bytes", |o| o.block_bytes = 1),
             ("target_file_bytes", |o| o.target_file_bytes = 1),
-            ("clock_reservation", |o| o.clock_reservation = Duration::ZERO),
-            ("clock_reservation", |o| o.clock_reservation = Duration::from_secs(3601)),
-            ("rate_limit_bytes_per_second", |o| o.rate_limit_bytes_per_second = Some(1)),
+            ("clock_reservation", |o| {
+                o.clock_reservation = Duration::ZERO
+            }),
+            ("clock_reservation", |o| {
+                o.clock_reservation = Duration::from_secs(3601)
+            }),
+            ("rate_limit_bytes_per_second", |o| {
+                o.rate_limit_bytes_per_second = Some(1)
+            }),
             ("bloom_bits_per_key", |o| o.bloom_bits_per_key = 65),
         ];
         for (expected, change) in cases {

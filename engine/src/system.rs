@@ -70,7 +70,10 @@ impl SystemRows {
     pub fn list_at(&self, at: &Snapshot, kind: &str) -> Result<Vec<(String, Vec<u8>)>> {
         let prefix = row_key(kind, "");
         let mut rows = Vec::new();
-        for entry in self.keyspace.scan(at, &KeyRange::prefix(&prefix), ScanDirection::Forward)? {
+        for entry in self
+            .keyspace
+            .scan(at, &KeyRange::prefix(&prefix), ScanDirection::Forward)?
+        {
             let entry = entry?;
             let key = entry.key.get(prefix.len()..).unwrap_or_default();
             rows.push((String::from_utf8_lossy(key).into_owned(), entry.value));

@@ -25,7 +25,9 @@ pub enum Error {
         engine: String,
     },
     /// A pattern selects nothing.
-    #[error("the backup has no keyspace that matches {pattern} as of {target}; it has: {available}")]
+    #[error(
+        "the backup has no keyspace that matches {pattern} as of {target}; it has: {available}"
+    )]
     NothingMatches {
         /// The pattern.
         pattern: String,
@@ -67,7 +69,9 @@ pub enum Error {
         from: Timestamp,
     },
     /// A layer goes on with a keyspace that no layer before it begins.
-    #[error("backup is incomplete: layer {layer} has changes of keyspace {keyspace}, which no earlier layer holds")]
+    #[error(
+        "backup is incomplete: layer {layer} has changes of keyspace {keyspace}, which no earlier layer holds"
+    )]
     Unfounded {
         /// The keyspace.
         keyspace: String,

@@ -1,9 +1,9 @@
 //! Brings files of a layer into the staging folder, verified and ready to be ingested.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use icecore_archive::{Collection, Progress, ProgressFn};
 use icecore_engine::{Compression, Engine};
 use icecore_mvcc::Timestamp;
@@ -22,6 +22,8 @@ pub(crate) struct Fetcher {
     threads: usize,
     progress: Option<ProgressFn>,
     done_bytes: AtomicU64,
+    /// A part of the restore failed; the others end at their next file.
+    stop: AtomicBool,
     total_bytes: u64,
 }
 
@@ -35,10 +37,17 @@ impl Fetcher {
         progress: Option<ProgressFn>,
         total_bytes: u64,
     ) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("restore-").tempdir_in(engine.staging_dir()).map_err(|source| {
-            let subject = engine.staging_dir().display().to_string();
-            Error::Staging { action: "create a folder in", subject, source }
-        })?;
+        let dir = tempfile::Builder::new()
+            .prefix("restore-")
+            .tempdir_in(engine.staging_dir())
+            .map_err(|source| {
+                let subject = engine.staging_dir().display().to_string();
+                Error::Staging {
+                    action: "create a folder in",
+                    subject,
+                    source,
+                }
+            })?;
         Ok(Self {
             engine: engine.clone(),
             collection: collection.clone(),
@@ -48,15 +57,32 @@ impl Fetcher {
             threads,
             progress,
             done_bytes: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
             total_bytes,
         })
     }
 
     /// Fetches a layer's files, in their order; files left empty by the rewriting are left out.
-    pub(crate) async fn layer(&self, layer: &PlannedLayer) -> Result<Vec<PathBuf>> {
-        let files = stream::iter(&layer.files).map(|file| self.file(layer, file)).buffered(self.threads);
-        let files: Vec<Option<PathBuf>> = files.try_collect().await?;
-        Ok(files.into_iter().flatten().collect())
+    /// `None` when another part of the restore failed: the files are not whole then.
+    ///
+    /// Waits for all its fetches even when one fails, so that none is still at work on the engine
+    /// when the restore returns.
+    pub(crate) async fn layer(&self, layer: &PlannedLayer) -> Result<Option<Vec<PathBuf>>> {
+        let files = stream::iter(&layer.files).map(|file| self.file(layer, file));
+        let files: Vec<Result<Option<PathBuf>>> = files.buffered(self.threads).collect().await;
+        let files: Result<Vec<Option<PathBuf>>> = files.into_iter().collect();
+        let files = files?.into_iter().flatten().collect();
+        Ok((!self.stopped()).then_some(files))
+    }
+
+    /// Makes the other parts of the restore end early.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether a part of the restore failed.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
     }
 
     /// Counts bytes that need not be fetched, since an earlier run brought them.
@@ -65,10 +91,24 @@ impl Fetcher {
     }
 
     async fn file(&self, layer: &PlannedLayer, planned: &PlannedFile) -> Result<Option<PathBuf>> {
-        let _slot = self.slots.acquire().await.map_err(|closed| Error::Thread { cause: closed.to_string() })?;
+        if self.stopped() {
+            return Ok(None);
+        }
+        self.bring(layer, planned)
+            .await
+            .inspect_err(|_| self.stop())
+    }
+
+    async fn bring(&self, layer: &PlannedLayer, planned: &PlannedFile) -> Result<Option<PathBuf>> {
+        let _slot = self.slots.acquire().await.map_err(|closed| Error::Thread {
+            cause: closed.to_string(),
+        })?;
         let path = self.dir.path().join(format!("{}.sst", planned.file.id));
-        self.collection.fetch(&layer.path, &planned.file, &path).await?;
-        metrics::counter!("icecore_restore_fetched_bytes_total").increment(planned.file.stored_bytes);
+        self.collection
+            .fetch(&layer.path, &planned.file, &path)
+            .await?;
+        metrics::counter!("icecore_restore_fetched_bytes_total")
+            .increment(planned.file.stored_bytes);
         self.advance(planned.file.stored_bytes);
         if !planned.rewrite {
             return Ok(Some(path));
@@ -80,7 +120,10 @@ impl Fetcher {
     fn advance(&self, bytes: u64) {
         let done_bytes = self.done_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if let Some(progress) = &self.progress {
-            progress(Progress { done_bytes, total_bytes: self.total_bytes });
+            progress(Progress {
+                done_bytes,
+                total_bytes: self.total_bytes,
+            });
         }
     }
 }
@@ -93,9 +136,13 @@ fn rewrite(engine: &Engine, path: &Path, target: Timestamp) -> Result<Option<Pat
 }
 
 /// Runs blocking work on tokio's blocking threads; a panic there is an error here.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(panicked) => Err(Error::Thread { cause: panicked.to_string() }),
+        Err(panicked) => Err(Error::Thread {
+            cause: panicked.to_string(),
+        }),
     }
 }

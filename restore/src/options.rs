@@ -72,5 +72,8 @@ pub(crate) fn check_threads(threads: usize) -> Result<()> {
     if (1..=64).contains(&threads) {
         return Ok(());
     }
-    Err(Error::InvalidOption { name: "threads", reason: format!("{threads} is not within 1 to 64") })
+    Err(Error::InvalidOption {
+        name: "threads",
+        reason: format!("{threads} is not within 1 to 64"),
+    })
 }

@@ -78,7 +78,10 @@ impl PlannedRestore {
 impl RestorePlan {
     /// Bytes to fetch.
     pub fn stored_bytes(&self) -> u64 {
-        self.keyspaces.iter().map(PlannedRestore::stored_bytes).sum()
+        self.keyspaces
+            .iter()
+            .map(PlannedRestore::stored_bytes)
+            .sum()
     }
 }
 
@@ -87,15 +90,29 @@ impl RestorePlan {
 /// # Errors
 /// [`Error::NothingMatches`], [`Error::NothingToRename`], [`Error::SameName`],
 /// [`Error::NoHistory`], [`Error::Unfounded`]; names that are not valid.
-pub fn plan(full: &FullPath, manifests: &[Manifest], target: Timestamp, options: &RestoreOptions) -> Result<RestorePlan> {
+pub fn plan(
+    full: &FullPath,
+    manifests: &[Manifest],
+    target: Timestamp,
+    options: &RestoreOptions,
+) -> Result<RestorePlan> {
     let last = manifests.last().ok_or(icecore_archive::Error::EmptyChain)?;
-    let live: Vec<&ManifestKeyspace> =
-        last.keyspaces.iter().filter(|k| k.descriptor.is_live_at(target)).collect();
+    let live: Vec<&ManifestKeyspace> = last
+        .keyspaces
+        .iter()
+        .filter(|k| k.descriptor.is_live_at(target))
+        .collect();
     let selected = select(&live, target, &options.keyspaces)?;
     let names = names(&selected, options)?;
     let mut keyspaces = Vec::new();
     for (keyspace, name) in selected.iter().zip(names) {
-        keyspaces.push(plan_keyspace(&keyspace.descriptor, name, manifests, target, options.history)?);
+        keyspaces.push(plan_keyspace(
+            &keyspace.descriptor,
+            name,
+            manifests,
+            target,
+            options.history,
+        )?);
     }
     let unchanged = keyspaces.iter().all(|k| k.name == k.source.name);
     let restore_id = restore_id(manifests, target, options.history, &keyspaces);
@@ -114,10 +131,16 @@ fn select<'a>(
     target: Timestamp,
     patterns: &[NamePattern],
 ) -> Result<Vec<&'a ManifestKeyspace>> {
-    let unmatched = patterns.iter().find(|p| !live.iter().any(|k| p.matches(&k.descriptor.name)));
+    let unmatched = patterns
+        .iter()
+        .find(|p| !live.iter().any(|k| p.matches(&k.descriptor.name)));
     if let Some(pattern) = unmatched {
         let available = list(live.iter().map(|k| k.descriptor.name.as_str()));
-        return Err(Error::NothingMatches { pattern: pattern.to_string(), target, available });
+        return Err(Error::NothingMatches {
+            pattern: pattern.to_string(),
+            target,
+            available,
+        });
     }
     let wanted = |k: &&ManifestKeyspace| {
         patterns.is_empty() || patterns.iter().any(|p| p.matches(&k.descriptor.name))
@@ -128,8 +151,15 @@ fn select<'a>(
 /// The names that the keyspaces get.
 fn names(selected: &[&ManifestKeyspace], options: &RestoreOptions) -> Result<Vec<String>> {
     let old = || selected.iter().map(|k| k.descriptor.name.as_str());
-    if let Some(name) = options.renames.keys().find(|name| !old().any(|o| o == name.as_str())) {
-        return Err(Error::NothingToRename { name: name.clone(), available: list(old()) });
+    if let Some(name) = options
+        .renames
+        .keys()
+        .find(|name| !old().any(|o| o == name.as_str()))
+    {
+        return Err(Error::NothingToRename {
+            name: name.clone(),
+            available: list(old()),
+        });
     }
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     let mut names = Vec::new();
@@ -137,14 +167,18 @@ fn names(selected: &[&ManifestKeyspace], options: &RestoreOptions) -> Result<Vec
         let renamed = options.renames.get(old).map_or(old, String::as_str);
         let name = KeyspaceName::parse(renamed).map_err(icecore_engine::Error::from)?;
         let name = match &options.into_database {
-            Some(database) if !options.renames.contains_key(old) => {
-                name.in_database(database).map_err(icecore_engine::Error::from)?
-            }
+            Some(database) if !options.renames.contains_key(old) => name
+                .in_database(database)
+                .map_err(icecore_engine::Error::from)?,
             _ => name,
         };
         let name = name.as_str().to_owned();
         if let Some(first) = taken.insert(name.clone(), old.to_owned()) {
-            return Err(Error::SameName { first, second: old.to_owned(), name });
+            return Err(Error::SameName {
+                first,
+                second: old.to_owned(),
+                name,
+            });
         }
         names.push(name);
     }
@@ -160,11 +194,20 @@ fn plan_keyspace(
 ) -> Result<PlannedRestore> {
     if source.settings.exclude_from_backup {
         // Its rows were left out: it comes back empty, whatever earlier layers hold of it.
-        return Ok(PlannedRestore { name, source: source.clone(), threshold: target, layers: Vec::new() });
+        return Ok(PlannedRestore {
+            name,
+            source: source.clone(),
+            threshold: target,
+            layers: Vec::new(),
+        });
     }
     let mut steps: Vec<(&Manifest, &ManifestKeyspace)> = Vec::new();
     for manifest in manifests.iter().rev() {
-        let Some(keyspace) = manifest.keyspaces.iter().find(|k| k.descriptor.id == source.id) else {
+        let Some(keyspace) = manifest
+            .keyspaces
+            .iter()
+            .find(|k| k.descriptor.id == source.id)
+        else {
             break;
         };
         steps.push((manifest, keyspace));
@@ -173,7 +216,10 @@ fn plan_keyspace(
         }
     }
     if let Some((manifest, _)) = steps.last().filter(|(_, keyspace)| !keyspace.introduced) {
-        return Err(Error::Unfounded { keyspace: source.name.clone(), layer: manifest.layer.to_string() });
+        return Err(Error::Unfounded {
+            keyspace: source.name.clone(),
+            layer: manifest.layer.to_string(),
+        });
     }
     // Newest layer first, as `oldest_true_time` wants them.
     let true_from = oldest_true_time(&source.name, &steps, target)?;
@@ -183,13 +229,20 @@ fn plan_keyspace(
             .files
             .iter()
             .filter(|file| file.min_ts <= target)
-            .map(|file| PlannedFile { file: file.clone(), rewrite: file.max_ts > target })
+            .map(|file| PlannedFile {
+                file: file.clone(),
+                rewrite: file.max_ts > target,
+            })
             .collect(),
     });
     Ok(PlannedRestore {
         name,
         source: source.clone(),
-        threshold: if history == History::None { target } else { true_from },
+        threshold: if history == History::None {
+            target
+        } else {
+            true_from
+        },
         layers: layers.collect(),
     })
 }
@@ -205,15 +258,28 @@ fn oldest_true_time(
         match layer.revision_start {
             Some(from) if from > target => {
                 let (keyspace, layer) = (keyspace.to_owned(), manifest.layer.to_string());
-                return Err(Error::NoHistory { keyspace, target, layer, from });
+                return Err(Error::NoHistory {
+                    keyspace,
+                    target,
+                    layer,
+                    from,
+                });
             }
             Some(from) => oldest = oldest.min(from),
             None => {
                 // Only its end is true; a dropped keyspace ends with its drop.
-                let end = layer.descriptor.dropped.map_or(manifest.end, |dropped| dropped.prev().min(manifest.end));
+                let end = layer
+                    .descriptor
+                    .dropped
+                    .map_or(manifest.end, |dropped| dropped.prev().min(manifest.end));
                 if target < end {
                     let (keyspace, layer) = (keyspace.to_owned(), manifest.layer.to_string());
-                    return Err(Error::NoHistory { keyspace, target, layer, from: end });
+                    return Err(Error::NoHistory {
+                        keyspace,
+                        target,
+                        layer,
+                        from: end,
+                    });
                 }
                 return Ok(oldest.min(end));
             }
@@ -223,7 +289,12 @@ fn oldest_true_time(
 }
 
 /// The same restore has the same id: the same layers, target, names and history.
-fn restore_id(manifests: &[Manifest], target: Timestamp, history: History, keyspaces: &[PlannedRestore]) -> String {
+fn restore_id(
+    manifests: &[Manifest],
+    target: Timestamp,
+    history: History,
+    keyspaces: &[PlannedRestore],
+) -> String {
     use std::fmt::Write;
     let mut text = format!("{target} {history:?}");
     for manifest in manifests {
@@ -239,7 +310,11 @@ fn restore_id(manifests: &[Manifest], target: Timestamp, history: History, keysp
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 #[cfg(test)]

@@ -19,21 +19,38 @@ use crate::report::RestoreReport;
 /// # Errors
 /// [`Error`] says what failed; nothing is visible then. What was fetched stays hidden in the
 /// engine: the same restore run again goes on from there, `Engine::abandon_restore` frees it.
-pub async fn restore(engine: &Engine, collection: &Collection, options: &RestoreOptions) -> Result<RestoreReport> {
+pub async fn restore(
+    engine: &Engine,
+    collection: &Collection,
+    options: &RestoreOptions,
+) -> Result<RestoreReport> {
     let started = Instant::now();
     let plan = plan_from(collection, options).await?;
     preflight(engine, &plan)?;
     let total_bytes = plan.stored_bytes();
     let (threads, progress) = (options.threads, options.progress.clone());
-    let fetcher = Arc::new(Fetcher::new(engine, collection, plan.target, threads, progress, total_bytes)?);
+    let fetcher = Arc::new(Fetcher::new(
+        engine,
+        collection,
+        plan.target,
+        threads,
+        progress,
+        total_bytes,
+    )?);
     let keyspaces = stream::iter(&plan.keyspaces)
         .map(|planned| bring(Arc::clone(&fetcher), &plan.restore_id, planned))
         .buffered(threads);
-    let restored: Vec<RestoringKeyspace> = keyspaces.try_collect().await?;
-    let publish: Vec<Publish> = restored
+    // All of them end before this returns, whichever fails: none may be at work on the engine then.
+    let restored: Vec<Result<Option<RestoringKeyspace>>> = keyspaces.collect().await;
+    let restored: Result<Vec<Option<RestoringKeyspace>>> = restored.into_iter().collect();
+    let publish: Vec<Publish> = restored?
         .into_iter()
+        .flatten()
         .zip(&plan.keyspaces)
-        .map(|(keyspace, planned)| Publish { keyspace, threshold: planned.threshold })
+        .map(|(keyspace, planned)| Publish {
+            keyspace,
+            threshold: planned.threshold,
+        })
         .collect();
     let (target, publisher) = (plan.target, engine.clone());
     blocking(move || Ok(publisher.publish_restore(publish, target)?)).await?;
@@ -72,7 +89,12 @@ async fn plan_from(collection: &Collection, options: &RestoreOptions) -> Result<
         .try_collect()
         .await?;
     let end = layers.last().ok_or(icecore_archive::Error::EmptyChain)?.end;
-    plan(chain.full(), &manifests, options.as_of.unwrap_or(end), options)
+    plan(
+        chain.full(),
+        &manifests,
+        options.as_of.unwrap_or(end),
+        options,
+    )
 }
 
 fn check_head(chain: &Chain, options: &RestoreOptions) -> Result<()> {
@@ -83,27 +105,55 @@ fn check_head(chain: &Chain, options: &RestoreOptions) -> Result<()> {
     if found == expected {
         return Ok(());
     }
-    Err(Error::UnexpectedHead { chain: chain.full().to_string(), found, expected })
+    Err(Error::UnexpectedHead {
+        chain: chain.full().to_string(),
+        found,
+        expected,
+    })
 }
 
 /// Finds what would make the restore fail at its end, before anything is fetched.
 fn preflight(engine: &Engine, plan: &RestorePlan) -> Result<()> {
-    let resumed = engine.restoring().iter().any(|r| r.restore_id() == plan.restore_id);
+    let resumed = engine
+        .restoring()
+        .iter()
+        .any(|r| r.restore_id() == plan.restore_id);
     if plan.whole_engine && !resumed && engine.has_ever_had_keyspaces()? {
-        return Err(Error::NotEmpty { engine: engine.dir().display().to_string() });
+        return Err(Error::NotEmpty {
+            engine: engine.dir().display().to_string(),
+        });
     }
     for planned in &plan.keyspaces {
         if engine.keyspace(&planned.name).is_ok() {
-            return Err(icecore_engine::Error::KeyspaceExists { name: planned.name.clone() }.into());
+            return Err(icecore_engine::Error::KeyspaceExists {
+                name: planned.name.clone(),
+            }
+            .into());
         }
     }
     Ok(())
 }
 
-/// Fetches and ingests one keyspace's layers, oldest first.
-async fn bring(fetcher: Arc<Fetcher>, restore_id: &str, planned: &PlannedRestore) -> Result<RestoringKeyspace> {
+/// Fetches and ingests one keyspace's layers, oldest first. `None` when another one failed.
+async fn bring(
+    fetcher: Arc<Fetcher>,
+    restore_id: &str,
+    planned: &PlannedRestore,
+) -> Result<Option<RestoringKeyspace>> {
+    let brought = bring_layers(&fetcher, restore_id, planned).await;
+    brought.inspect_err(|_| fetcher.stop())
+}
+
+async fn bring_layers(
+    fetcher: &Fetcher,
+    restore_id: &str,
+    planned: &PlannedRestore,
+) -> Result<Option<RestoringKeyspace>> {
     let (engine, id) = (fetcher.engine.clone(), restore_id.to_owned());
     let (name, settings) = (planned.name.clone(), planned.source.settings.clone());
+    if fetcher.stopped() {
+        return Ok(None);
+    }
     let hidden = blocking(move || Ok(engine.begin_restore(&id, &name, settings)?)).await?;
     let ingested = hidden.ingested();
     for layer in &planned.layers {
@@ -112,9 +162,11 @@ async fn bring(fetcher: Arc<Fetcher>, restore_id: &str, planned: &PlannedRestore
             fetcher.skip(layer);
             continue;
         }
-        let files = fetcher.layer(layer).await?;
+        let Some(files) = fetcher.layer(layer).await? else {
+            return Ok(None);
+        };
         let keyspace = hidden.clone();
         blocking(move || Ok(keyspace.ingest(&tag, &files)?)).await?;
     }
-    Ok(hidden)
+    Ok(Some(hidden))
 }

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt};
-use icecore_archive::{BackupSelector, Chain, Collection, FileEntry, LayerEntry, LayerPath, ProgressFn};
+use icecore_archive::{
+    BackupSelector, Chain, Collection, FileEntry, LayerEntry, LayerPath, ProgressFn,
+};
 use serde::Serialize;
 
 use crate::error::Result;
@@ -35,7 +37,12 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { backup: None, depth: Depth::Checksum, threads: 4, progress: None }
+        Self {
+            backup: None,
+            depth: Depth::Checksum,
+            threads: 4,
+            progress: None,
+        }
     }
 }
 
@@ -82,14 +89,21 @@ pub async fn verify(collection: &Collection, options: &VerifyOptions) -> Result<
         None => collection.chains().await?,
     };
     let mut layers = Vec::new();
-    let total_bytes = chains.iter().flat_map(Chain::layers).map(|layer| layer.stored_bytes).sum();
+    let total_bytes = chains
+        .iter()
+        .flat_map(Chain::layers)
+        .map(|layer| layer.stored_bytes)
+        .sum();
     let mut done_bytes = 0;
     for chain in &chains {
         for layer in chain.layers() {
             layers.push(verify_layer(collection, layer, options).await);
             done_bytes += layer.stored_bytes;
             if let Some(progress) = &options.progress {
-                progress(icecore_archive::Progress { done_bytes, total_bytes });
+                progress(icecore_archive::Progress {
+                    done_bytes,
+                    total_bytes,
+                });
             }
         }
         // A gap in the chain is a problem of the layer after it.
@@ -97,11 +111,24 @@ pub async fn verify(collection: &Collection, options: &VerifyOptions) -> Result<
             last.problems.push(gap.to_string());
         }
     }
-    Ok(VerifyReport { depth: options.depth, layers, seconds: started.elapsed().as_secs_f64() })
+    Ok(VerifyReport {
+        depth: options.depth,
+        layers,
+        seconds: started.elapsed().as_secs_f64(),
+    })
 }
 
-async fn verify_layer(collection: &Collection, layer: &LayerEntry, options: &VerifyOptions) -> VerifiedLayer {
-    let mut verified = VerifiedLayer { path: layer.path.clone(), files: 0, stored_bytes: 0, problems: Vec::new() };
+async fn verify_layer(
+    collection: &Collection,
+    layer: &LayerEntry,
+    options: &VerifyOptions,
+) -> VerifiedLayer {
+    let mut verified = VerifiedLayer {
+        path: layer.path.clone(),
+        files: 0,
+        stored_bytes: 0,
+        problems: Vec::new(),
+    };
     let manifest = match collection.read_layer(layer).await {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -117,7 +144,10 @@ async fn verify_layer(collection: &Collection, layer: &LayerEntry, options: &Ver
         Depth::Checksum => {
             let checks = stream::iter(files).map(|file| collection.verify_file(&layer.path, file));
             let outcomes = checks.buffered(options.threads);
-            outcomes.filter_map(|outcome| async { outcome.err().map(|e| e.to_string()) }).collect().await
+            outcomes
+                .filter_map(|outcome| async { outcome.err().map(|e| e.to_string()) })
+                .collect()
+                .await
         }
     };
     verified
@@ -132,7 +162,9 @@ async fn missing(collection: &Collection, layer: &LayerEntry, files: &[&FileEntr
         None => Some(format!("file {} of {} is missing", file.id, layer.path)),
         Some(bytes) if *bytes != file.stored_bytes => {
             let (id, path, expected) = (file.id, &layer.path, file.stored_bytes);
-            Some(format!("file {id} of {path} has {bytes} bytes, its manifest says {expected}"))
+            Some(format!(
+                "file {id} of {path} has {bytes} bytes, its manifest says {expected}"
+            ))
         }
         Some(_) => None,
     };

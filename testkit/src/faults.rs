@@ -152,7 +152,9 @@ impl ObjectStore for FusedStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        self.fuse.run(self.inner.put_opts(location, payload, opts)).await
+        self.fuse
+            .run(self.inner.put_opts(location, payload, opts))
+            .await
     }
 
     async fn put_multipart_opts(

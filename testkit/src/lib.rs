@@ -13,7 +13,6 @@
 
 #![forbid(unsafe_code)]
 
-
 pub mod crash;
 mod dice;
 mod failure;

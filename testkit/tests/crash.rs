@@ -2,7 +2,14 @@
 //!
 //! `ICECORE_CRASH_CYCLES` sets how often, `ICECORE_CRASH_SEED` from where the choices start. The times of
 //! a kill are real, so a seed does not repeat a run exactly.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "test code"
+)]
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,15 +32,22 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             panic!("ICECORE_CRASH_SEED={seed}, cycle {cycle}: {failure}");
         }
     }
-    let summary = harness.finish().unwrap_or_else(|failure| panic!("ICECORE_CRASH_SEED={seed}: {failure}"));
+    let summary = harness
+        .finish()
+        .unwrap_or_else(|failure| panic!("ICECORE_CRASH_SEED={seed}: {failure}"));
     println!("{summary:?}");
     // A harness whose children do nothing would find nothing.
-    assert!(summary.commits >= cycles && summary.layers > 0 && summary.restores > 0, "{summary:?}");
+    assert!(
+        summary.commits >= cycles && summary.layers > 0 && summary.restores > 0,
+        "{summary:?}"
+    );
 }
 
 #[test]
 fn planted_bug_an_acknowledgement_before_the_commit_is_caught() {
     let mut harness = Harness::new(child(), 1, true).unwrap();
-    let caught = (0..40).find_map(|_| harness.cycle().err()).expect("the bug was not caught in 40 cycles");
+    let caught = (0..40)
+        .find_map(|_| harness.cycle().err())
+        .expect("the bug was not caught in 40 cycles");
     assert!(caught.to_string().contains("were acknowledged"), "{caught}");
 }

@@ -2,7 +2,14 @@
 //!
 //! `ICECORE_REWRITE=1` rewrites them. A change there is a change of the protocol: it must keep the order
 //! that `docs/format/collection.md` gives the reasons for.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "test code"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,17 +27,27 @@ const BEGIN: Timestamp = Timestamp::from_nanos(1_644_422_020_130_000_000);
 
 /// Compares with `tests/golden/<name>.txt`.
 fn check(name: &str, script: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{name}.txt"));
     if std::env::var_os("ICECORE_REWRITE").is_some() {
         std::fs::write(&path, script).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(script, expected, "{} differs; ICECORE_REWRITE=1 rewrites it", path.display());
+    assert_eq!(
+        script,
+        expected,
+        "{} differs; ICECORE_REWRITE=1 rewrites it",
+        path.display()
+    );
 }
 
 /// One thread, so that the order is the same each time.
 fn serial() -> BackupOptions {
-    BackupOptions { threads: 1, ..BackupOptions::default() }
+    BackupOptions {
+        threads: 1,
+        ..BackupOptions::default()
+    }
 }
 
 struct Stage {
@@ -45,7 +62,11 @@ struct Stage {
 fn stage(name: &str) -> Stage {
     let folder = scratch::folder().unwrap();
     let clock = ManualClock::new(BEGIN);
-    let engine = Engine::open(folder.path().join("db"), &scratch::small_engine(Arc::new(clock.clone()))).unwrap();
+    let engine = Engine::open(
+        folder.path().join("db"),
+        &scratch::small_engine(Arc::new(clock.clone())),
+    )
+    .unwrap();
     let log = OperationLog::new();
     let options = StoreOptions {
         clock: Arc::new(clock.clone()),
@@ -53,16 +74,28 @@ fn stage(name: &str) -> Stage {
         ..StoreOptions::default()
     };
     let uri = format!("memory://golden-{name}").parse().unwrap();
-    Stage { _folder: folder, clock, engine, uri, log, options }
+    Stage {
+        _folder: folder,
+        clock,
+        engine,
+        uri,
+        log,
+        options,
+    }
 }
 
 impl Stage {
     /// Two keyspaces, a few rows each.
     fn fill(&self) {
         for name in ["bank.accounts", "bank.audit"] {
-            let keyspace = self.engine.create_keyspace(name, KeyspaceSettings::default()).unwrap();
+            let keyspace = self
+                .engine
+                .create_keyspace(name, KeyspaceSettings::default())
+                .unwrap();
             for row in 0..5_u8 {
-                keyspace.put(vec![row], vec![row; 10], Durability::Sync).unwrap();
+                keyspace
+                    .put(vec![row], vec![row; 10], Durability::Sync)
+                    .unwrap();
             }
         }
     }
@@ -72,7 +105,9 @@ impl Stage {
         self.clock.advance(Duration::from_secs(24 * 3600));
         let keyspace = self.engine.keyspace("bank.accounts").unwrap();
         keyspace.delete(vec![1], Durability::Sync).unwrap();
-        keyspace.put(vec![2], b"new".to_vec(), Durability::Sync).unwrap();
+        keyspace
+            .put(vec![2], b"new".to_vec(), Durability::Sync)
+            .unwrap();
     }
 }
 
@@ -82,12 +117,18 @@ fn operations_of_a_full_an_incremental_and_a_restore() {
     stage.fill();
     let runtime = scratch::runtime().unwrap();
     runtime.block_on(async {
-        let collection = Collection::create_or_open(&stage.uri, stage.options.clone()).await.unwrap();
+        let collection = Collection::create_or_open(&stage.uri, stage.options.clone())
+            .await
+            .unwrap();
         check("open", &stage.log.script());
         backup(&stage.engine, &collection, &serial()).await.unwrap();
         check("full", &stage.log.script());
         stage.change();
-        let onto = BackupOptions { onto: Some(BackupSelector::Latest), revision_history: true, ..serial() };
+        let onto = BackupOptions {
+            onto: Some(BackupSelector::Latest),
+            revision_history: true,
+            ..serial()
+        };
         backup(&stage.engine, &collection, &onto).await.unwrap();
         check("incremental", &stage.log.script());
         stage.clock.advance(Duration::from_secs(24 * 3600));
@@ -97,12 +138,24 @@ fn operations_of_a_full_an_incremental_and_a_restore() {
         let folder = scratch::folder().unwrap();
         let clock = Arc::new(stage.clock.clone());
         let engine = Engine::open(folder.path().join("db"), &scratch::small_engine(clock)).unwrap();
-        let collection = Collection::open(&stage.uri, stage.options.clone()).await.unwrap();
-        let options = RestoreOptions { threads: 1, ..RestoreOptions::default() };
+        let collection = Collection::open(&stage.uri, stage.options.clone())
+            .await
+            .unwrap();
+        let options = RestoreOptions {
+            threads: 1,
+            ..RestoreOptions::default()
+        };
         restore(&engine, &collection, &options).await.unwrap();
         check("restore", &stage.log.script());
-        for (depth, name) in [(Depth::Presence, "verify_presence"), (Depth::Checksum, "verify_checksum")] {
-            let options = VerifyOptions { depth, threads: 1, ..VerifyOptions::default() };
+        for (depth, name) in [
+            (Depth::Presence, "verify_presence"),
+            (Depth::Checksum, "verify_checksum"),
+        ] {
+            let options = VerifyOptions {
+                depth,
+                threads: 1,
+                ..VerifyOptions::default()
+            };
             assert!(verify(&collection, &options).await.unwrap().is_ok());
             check(name, &stage.log.script());
         }
@@ -115,17 +168,32 @@ fn operations_of_what_is_refused_write_nothing() {
     stage.fill();
     let runtime = scratch::runtime().unwrap();
     runtime.block_on(async {
-        let collection = Collection::create_or_open(&stage.uri, stage.options.clone()).await.unwrap();
-        stage.log.take();
-        let onto = BackupOptions { onto: Some(BackupSelector::Latest), ..serial() };
+        let collection = Collection::create_or_open(&stage.uri, stage.options.clone())
+            .await
+            .unwrap();
+        drop(stage.log.take());
+        let onto = BackupOptions {
+            onto: Some(BackupSelector::Latest),
+            ..serial()
+        };
         backup(&stage.engine, &collection, &onto).await.unwrap_err();
-        let nothing = BackupOptions { keyspaces: vec!["nothing.*".parse().unwrap()], ..serial() };
-        backup(&stage.engine, &collection, &nothing).await.unwrap_err();
+        let nothing = BackupOptions {
+            keyspaces: vec!["nothing.*".parse().unwrap()],
+            ..serial()
+        };
+        backup(&stage.engine, &collection, &nothing)
+            .await
+            .unwrap_err();
         backup(&stage.engine, &collection, &serial()).await.unwrap();
-        stage.log.take();
+        drop(stage.log.take());
         // The chain ends there already.
-        let again = BackupOptions { as_of: Some(BEGIN), ..onto };
-        backup(&stage.engine, &collection, &again).await.unwrap_err();
+        let again = BackupOptions {
+            as_of: Some(BEGIN),
+            ..onto
+        };
+        backup(&stage.engine, &collection, &again)
+            .await
+            .unwrap_err();
         check("refused", &stage.log.script());
     });
 }

@@ -1,7 +1,14 @@
 //! Random interleavings of everything, against the reference model (I1 to I12 of `docs/correctness.md`).
 //!
 //! `ICECORE_MODEL_CASES` sets how many sequences run, `ICECORE_MODEL_SEED` makes a run repeat another.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "test code"
+)]
 
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -50,7 +57,9 @@ fn shard(number: u64) {
     let cases = scratch::count_from_env("ICECORE_MODEL_CASES", 2000).div_ceil(SHARDS);
     let seed = seed();
     if let Some((reason, sequence)) = search(cases, seed + number, None) {
-        panic!("ICECORE_MODEL_SEED={seed}, shard {number}: {reason}\nshortest sequence: {sequence:?}");
+        panic!(
+            "ICECORE_MODEL_SEED={seed}, shard {number}: {reason}\nshortest sequence: {sequence:?}"
+        );
     }
 }
 
@@ -74,22 +83,49 @@ fn engine_and_backups_agree_with_the_model_4_of_4() {
     shard(3);
 }
 
-const SETUP: Setup = Setup { auto_compactions: false, bloom: true, files: false };
+const SETUP: Setup = Setup {
+    auto_compactions: false,
+    bloom: true,
+    files: false,
+};
 
 fn put(key: u8, value: u8) -> Op {
-    Op::Write { writes: vec![Write { keyspace: 0, key, value: Some(value) }], sync: true }
+    Op::Write {
+        writes: vec![Write {
+            keyspace: 0,
+            key,
+            value: Some(value),
+        }],
+        sync: true,
+    }
 }
 
 fn delete(key: u8) -> Op {
-    Op::Write { writes: vec![Write { keyspace: 0, key, value: None }], sync: true }
+    Op::Write {
+        writes: vec![Write {
+            keyspace: 0,
+            key,
+            value: None,
+        }],
+        sync: true,
+    }
 }
 
 fn full(history: bool) -> Op {
-    Op::Full { collection: false, scope: 0, history, age: 0 }
+    Op::Full {
+        collection: false,
+        scope: 0,
+        history,
+        age: 0,
+    }
 }
 
 fn incremental(history: bool) -> Op {
-    Op::Incremental { chain: 0, history, age: 0 }
+    Op::Incremental {
+        chain: 0,
+        history,
+        age: 0,
+    }
 }
 
 fn restore(point: Point) -> Op {
@@ -109,51 +145,96 @@ fn is_caught(bug: Bug, ops: Vec<Op>, text: &str) {
     let runtime = Rc::new(scratch::runtime().unwrap());
     let sequence = Sequence { setup: SETUP, ops };
     run(&sequence, &runtime, None).unwrap();
-    let caught = run(&sequence, &runtime, Some(bug)).expect_err("the bug was not caught").to_string();
+    let caught = run(&sequence, &runtime, Some(bug))
+        .expect_err("the bug was not caught")
+        .to_string();
     assert!(caught.contains(text), "{caught}");
 }
 
 #[test]
 fn planted_bug_an_incremental_without_a_tombstone_is_caught() {
-    let ops = vec![put(5, 1), put(6, 2), full(false), delete(5), incremental(false), restore(Point::Latest)];
-    is_caught(Bug::IncrementalDropsATombstone, ops, "restored: keyspace bank.customers");
+    let ops = vec![
+        put(5, 1),
+        put(6, 2),
+        full(false),
+        delete(5),
+        incremental(false),
+        restore(Point::Latest),
+    ];
+    is_caught(
+        Bug::IncrementalDropsATombstone,
+        ops,
+        "restored: keyspace bank.customers",
+    );
 }
 
 #[test]
 fn planted_bug_a_lost_commit_is_caught() {
-    let writes = (0..4).map(|key| Write { keyspace: 0, key, value: Some(1) }).collect();
-    is_caught(Bug::LosesACommit, vec![Op::Write { writes, sync: true }, Op::Check], "as of");
+    let writes = (0..4)
+        .map(|key| Write {
+            keyspace: 0,
+            key,
+            value: Some(1),
+        })
+        .collect();
+    is_caught(
+        Bug::LosesACommit,
+        vec![Op::Write { writes, sync: true }, Op::Check],
+        "as of",
+    );
 }
 
 #[test]
 fn planted_bug_a_restore_that_ends_early_is_caught() {
     // Without history the checker would only see a refusal.
-    let ops = vec![full(true), put(5, 1), incremental(true), restore(Point::Latest)];
+    let ops = vec![
+        full(true),
+        put(5, 1),
+        incremental(true),
+        restore(Point::Latest),
+    ];
     is_caught(Bug::RestoresTooLittle, ops, "restored");
 }
 
 #[test]
 fn planted_bug_collection_past_a_protected_timestamp_is_caught() {
-    let collect = Op::Collect { at_once: true, compact: false };
-    let ops = vec![put(5, 1), Op::Protect { age: 0, scope: 0 }, put(5, 2), collect];
+    let collect = Op::Collect {
+        at_once: true,
+        compact: false,
+    };
+    let ops = vec![
+        put(5, 1),
+        Op::Protect { age: 0, scope: 0 },
+        put(5, 2),
+        collect,
+    ];
     is_caught(Bug::CollectsWhatIsProtected, ops, "threshold");
 }
 
 #[test]
 fn planted_bug_a_window_that_begins_late_is_caught() {
-    let ops = (0..12).map(|value| put(value % 3 + 5, value)).chain([Op::Check]).collect();
+    let ops = (0..12)
+        .map(|value| put(value % 3 + 5, value))
+        .chain([Op::Check])
+        .collect();
     is_caught(Bug::WindowBeginsLate, ops, "changes in");
 }
 
 #[test]
 fn planted_bug_reads_of_the_instant_before_are_caught() {
-    let ops = (0..12).map(|value| put(value % 3 + 5, value)).chain([Op::Check]).collect();
+    let ops = (0..12)
+        .map(|value| put(value % 3 + 5, value))
+        .chain([Op::Check])
+        .collect();
     is_caught(Bug::ReadsThePast, ops, "as of");
 }
 
 #[test]
 fn planted_bugs_are_found_by_random_sequences_too() {
-    for bug in [Bug::IncrementalDropsATombstone, Bug::CollectsWhatIsProtected] {
+    for bug in [
+        Bug::IncrementalDropsATombstone,
+        Bug::CollectsWhatIsProtected,
+    ] {
         let found = search(400, 7, Some(bug));
         assert!(found.is_some(), "{bug:?} was not found in 400 sequences");
     }

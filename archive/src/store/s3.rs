@@ -1,6 +1,5 @@
 //! `s3://`: Amazon S3 and what speaks its protocol.
 //!
-//! Settings of the environment (`AWS_*`, as object_store knows them) hold unless the URI says otherwise.
 //! Objects that are written once are put with `If-None-Match: *`. The client itself retries twice, which
 //! lets it go on inside a listing or a download where it was; everything else is [`super::retry`]'s.
 
@@ -127,13 +126,14 @@ pub(super) fn open(
     }
     let plain_http = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     install_crypto();
-    let client = ClientOptions::new()
-        .with_timeout_disabled()
-        .with_read_timeout(options.request_timeout);
-    let mut builder = AmazonS3Builder::new().with_client_options(client);
+    let mut builder = AmazonS3Builder::new();
     for (key, value) in credentials.0 {
         builder = builder.with_config(key, value);
     }
+    let client = ClientOptions::new()
+        .with_allow_http(plain_http)
+        .with_timeout_disabled()
+        .with_read_timeout(options.request_timeout);
     let retry = RetryConfig {
         backoff: BackoffConfig {
             init_backoff: options.retry.initial_backoff,
@@ -145,7 +145,7 @@ pub(super) fn open(
     };
     let store = builder
         .with_bucket_name(bucket)
-        .with_allow_http(plain_http)
+        .with_client_options(client)
         .with_retry(retry)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .build()

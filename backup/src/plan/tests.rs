@@ -51,11 +51,22 @@ fn parent(end: u64, patterns: &[&str], covered: &[Descriptor]) -> Manifest {
     }
 }
 
-fn run(parent: Option<&Manifest>, end: u64, live: &[Descriptor], patterns: &[&str]) -> Result<BackupPlan> {
-    let patterns: Vec<NamePattern> = patterns.iter().map(|p| NamePattern::parse(p).unwrap()).collect();
+fn run(
+    parent: Option<&Manifest>,
+    end: u64,
+    live: &[Descriptor],
+    patterns: &[&str],
+) -> Result<BackupPlan> {
+    let patterns: Vec<NamePattern> = patterns
+        .iter()
+        .map(|p| NamePattern::parse(p).unwrap())
+        .collect();
     plan(&Inputs {
         engine_id: OURS,
-        parent: parent.map(|manifest| Parent { chain: "2022/02/09-155340.13", manifest }),
+        parent: parent.map(|manifest| Parent {
+            chain: "2022/02/09-155340.13",
+            manifest,
+        }),
         end: at(end),
         live,
         patterns: &patterns,
@@ -64,7 +75,10 @@ fn run(parent: Option<&Manifest>, end: u64, live: &[Descriptor], patterns: &[&st
 }
 
 fn starts(plan: &BackupPlan) -> Vec<(&str, u64)> {
-    plan.keyspaces.iter().map(|k| (k.descriptor.name.as_str(), k.after.nanos())).collect()
+    plan.keyspaces
+        .iter()
+        .map(|k| (k.descriptor.name.as_str(), k.after.nanos()))
+        .collect()
 }
 
 #[test]
@@ -81,11 +95,23 @@ fn a_full_takes_everything_from_zero() {
 #[test]
 fn an_incremental_introduces_what_its_chain_does_not_cover_from_zero() {
     let known = descriptor(1, "a", 5);
-    let restored_since = Descriptor { introduced: at(70), ..descriptor(2, "b", 6) };
+    let restored_since = Descriptor {
+        introduced: at(70),
+        ..descriptor(2, "b", 6)
+    };
     let mut was_excluded = descriptor(3, "c", 7);
     was_excluded.settings.exclude_from_backup = true;
-    let parent = parent(50, &[], &[known.clone(), descriptor(2, "b", 6), was_excluded]);
-    let live = [known, restored_since, descriptor(3, "c", 7), descriptor(4, "new", 60)];
+    let parent = parent(
+        50,
+        &[],
+        &[known.clone(), descriptor(2, "b", 6), was_excluded],
+    );
+    let live = [
+        known,
+        restored_since,
+        descriptor(3, "c", 7),
+        descriptor(4, "new", 60),
+    ];
     let plan = run(Some(&parent), 100, &live, &[]).unwrap();
     assert_eq!(starts(&plan), [("a", 50), ("b", 0), ("c", 0), ("new", 0)]);
     assert_eq!(plan.start, at(50));
@@ -105,14 +131,26 @@ fn refusals_name_both_sides() {
     let mut foreign = parent(50, &[], &live);
     foreign.engine_id = EngineId::from_bytes([2; 16]);
     let refused = text(run(Some(&foreign), 100, &live, &[]));
-    assert!(refused.contains(&OURS.to_string()) && refused.contains(&foreign.engine_id.to_string()), "{refused}");
+    assert!(
+        refused.contains(&OURS.to_string()) && refused.contains(&foreign.engine_id.to_string()),
+        "{refused}"
+    );
     let chain = parent(50, &["a"], &live);
     let refused = text(run(Some(&chain), 50, &live, &[]));
-    assert!(refused.contains("reaches 1970-01-01T00:00:00.000000050Z already"), "{refused}");
+    assert!(
+        refused.contains("reaches 1970-01-01T00:00:00.000000050Z already"),
+        "{refused}"
+    );
     let refused = text(run(Some(&chain), 100, &live, &["b"]));
-    assert!(refused.contains("covers a, the incremental asks for b"), "{refused}");
+    assert!(
+        refused.contains("covers a, the incremental asks for b"),
+        "{refused}"
+    );
     let refused = text(run(None, 100, &live, &["bank.*"]));
-    assert!(refused.starts_with("no keyspace matches bank.* as of"), "{refused}");
+    assert!(
+        refused.starts_with("no keyspace matches bank.* as of"),
+        "{refused}"
+    );
 }
 
 #[test]

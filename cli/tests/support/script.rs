@@ -55,12 +55,8 @@ fn run(script: &str) -> String {
                 writeln!(printed, "{line}").unwrap();
                 execute(command, folder.path(), &mut mask, &mut printed);
             }
-            None if line.starts_with('#') || line.is_empty() => {
-                // Remarks are kept; empty lines within an output are printed by its command.
-                if line.starts_with('#') {
-                    writeln!(printed, "\n{line}").unwrap();
-                }
-            }
+            // Remarks are kept; what else stands here was printed by a command.
+            None if line.starts_with('#') => writeln!(printed, "\n{line}").unwrap(),
             None => {}
         }
     }

@@ -37,7 +37,11 @@ pub(super) struct Piece {
 }
 
 enum PieceKeys {
-    Memory { arena: Arc<Arena>, at: usize, to: usize },
+    Memory {
+        arena: Arc<Arena>,
+        at: usize,
+        to: usize,
+    },
     File(RunReader),
 }
 
@@ -112,20 +116,32 @@ impl Collected {
     /// Cuts the keys into up to `parts` pieces of equal count, between user keys.
     pub(super) fn split(self, parts: usize) -> Result<Vec<Piece>> {
         let set = self.set;
-        let piece = |keys| Piece { keys, set, prefix: Vec::new() };
+        let piece = |keys| Piece {
+            keys,
+            set,
+            prefix: Vec::new(),
+        };
         match self.keys {
             Keys::Memory(arena) => {
                 let cuts = memory_cuts(&arena, parts);
                 let arena = Arc::new(arena);
                 let spans = cuts.iter().zip(cuts.iter().skip(1));
                 Ok(spans
-                    .map(|(&at, &to)| piece(PieceKeys::Memory { arena: Arc::clone(&arena), at, to }))
+                    .map(|(&at, &to)| {
+                        piece(PieceKeys::Memory {
+                            arena: Arc::clone(&arena),
+                            at,
+                            to,
+                        })
+                    })
                     .collect())
             }
             Keys::Spilled { runs, engine } => {
                 let (file, cuts) = merge_to_file(&runs, &engine, self.count, parts)?;
                 let spans = cuts.iter().zip(cuts.iter().skip(1));
-                Ok(spans.map(|(&from, &to)| piece(PieceKeys::File(file.read(from, to)))).collect())
+                Ok(spans
+                    .map(|(&from, &to)| piece(PieceKeys::File(file.read(from, to))))
+                    .collect())
             }
         }
     }
@@ -134,11 +150,21 @@ impl Collected {
 impl Gather<'_> {
     fn add(&mut self, ts: Timestamp, change: &Change<'_>) -> Result<()> {
         match *change {
-            Change::Key { keyspace, key, put } if keyspace == self.id && self.range.contains(key) => {
+            Change::Key { keyspace, key, put }
+                if keyspace == self.id && self.range.contains(key) =>
+            {
                 self.push(key, ts, put)
             }
-            Change::Span { keyspace, first, last } if keyspace == self.id => {
-                self.spans.push(Span { first: first.to_vec(), last: last.to_vec(), stamps: BTreeSet::from([ts]) });
+            Change::Span {
+                keyspace,
+                first,
+                last,
+            } if keyspace == self.id => {
+                self.spans.push(Span {
+                    first: first.to_vec(),
+                    last: last.to_vec(),
+                    stamps: BTreeSet::from([ts]),
+                });
                 Ok(())
             }
             _ => Ok(()),
@@ -163,15 +189,30 @@ impl Gather<'_> {
     /// overlap, once for all of them.
     fn expand_spans(&mut self) -> Result<()> {
         let pin = self.keyspace.engine().snapshot();
-        for Span { first, mut last, stamps } in merge_spans(std::mem::take(&mut self.spans)) {
-            let (Some(oldest), Some(newest)) = (stamps.first(), stamps.last()) else { continue };
+        for Span {
+            first,
+            mut last,
+            stamps,
+        } in merge_spans(std::mem::take(&mut self.spans))
+        {
+            let (Some(oldest), Some(newest)) = (stamps.first(), stamps.last()) else {
+                continue;
+            };
             last.push(0);
             let range = KeyRange::new(first, Some(last)).intersect(self.range);
-            let pick = Pick::Window { after: oldest.prev(), until: *newest, latest: false };
+            let pick = Pick::Window {
+                after: oldest.prev(),
+                until: *newest,
+                latest: false,
+            };
             let mut versions = Versions::new(self.keyspace, &range, pick, pin.clone());
             while let Some(row) = versions.next_ref()? {
                 if stamps.contains(&row.ts) {
-                    self.push(row.key, row.ts, row.value.map(|value| SizeClass::of(value.len())))?;
+                    self.push(
+                        row.key,
+                        row.ts,
+                        row.value.map(|value| SizeClass::of(value.len())),
+                    )?;
                 }
                 if self.count > self.limit {
                     return Ok(());
@@ -191,9 +232,16 @@ impl Gather<'_> {
             if self.arena.len() > 0 {
                 self.runs.push(self.arena.spill(|| sort_file(&engine))?);
             }
-            Keys::Spilled { runs: self.runs, engine }
+            Keys::Spilled {
+                runs: self.runs,
+                engine,
+            }
         };
-        Ok(Collected { keys, set, count: self.count })
+        Ok(Collected {
+            keys,
+            set,
+            count: self.count,
+        })
     }
 }
 
@@ -205,7 +253,10 @@ impl Piece {
                 PieceKeys::Memory { at, to, .. } if *at >= *to => None,
                 PieceKeys::Memory { arena, at, .. } => {
                     *at += 1;
-                    arena.get(*at - 1).map(|(stored, put)| Named { stored: stored.to_vec(), put })
+                    arena.get(*at - 1).map(|(stored, put)| Named {
+                        stored: stored.to_vec(),
+                        put,
+                    })
                 }
                 PieceKeys::File(reader) => reader.next()?,
             };
@@ -251,7 +302,9 @@ fn sort_file(engine: &Engine) -> Result<std::fs::File> {
 }
 
 fn prefix_of(stored: &[u8]) -> &[u8] {
-    key::split(stored).map(|(prefix, _)| prefix).unwrap_or_default()
+    key::split(stored)
+        .map(|(prefix, _)| prefix)
+        .unwrap_or_default()
 }
 
 /// Positions that cut the arena, the first 0 and the last its length.
@@ -279,7 +332,12 @@ fn same_user(arena: &Arena, a: usize, b: usize) -> bool {
 }
 
 /// Merges runs into one file; also the offsets that cut it, the first 0 and the last its length.
-fn merge_to_file(runs: &[RunFile], engine: &Engine, count: u64, parts: usize) -> Result<(RunFile, Vec<u64>)> {
+fn merge_to_file(
+    runs: &[RunFile],
+    engine: &Engine,
+    count: u64,
+    parts: usize,
+) -> Result<(RunFile, Vec<u64>)> {
     let mut merge = Merge::new(runs)?;
     let mut writer = RunWriter::new(sort_file(engine)?);
     let mut cuts = vec![0];

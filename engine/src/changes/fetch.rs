@@ -31,7 +31,13 @@ pub(super) struct Fetch {
 
 impl Fetch {
     pub(super) fn new(keyspace: &Keyspace, piece: Piece, pin: Snapshot) -> Self {
-        Self { keyspace: keyspace.clone(), piece, _pin: pin, rows: VecDeque::new(), done: false }
+        Self {
+            keyspace: keyspace.clone(),
+            piece,
+            _pin: pin,
+            rows: VecDeque::new(),
+            done: false,
+        }
     }
 
     /// The next version; after an error it ends.
@@ -50,22 +56,39 @@ impl Fetch {
     /// Reads the next batch; `false` at the end.
     fn fill(&mut self) -> Result<bool> {
         let named = self.next_batch()?;
-        let puts: Vec<&[u8]> = named.iter().filter(|n| n.put.is_some()).map(|n| n.stored.as_slice()).collect();
+        let puts: Vec<&[u8]> = named
+            .iter()
+            .filter(|n| n.put.is_some())
+            .map(|n| n.stored.as_slice())
+            .collect();
         let cf = self.keyspace.space().cf();
         let mut options = ReadOptions::default();
         // One pass over what changed should not push what is hot out of the cache.
         options.fill_cache(false);
-        let mut values = cf.db().batched_multi_get_cf_opt(cf.handle(), puts, true, &options).into_iter();
+        let mut values = cf
+            .db()
+            .batched_multi_get_cf_opt(cf.handle(), puts, true, &options)
+            .into_iter();
         for Named { stored, put } in &named {
             let (user, ts) = key::decode_key(stored)?;
             let value = if put.is_none() {
                 None
             } else {
-                let found = values.next().transpose().map_err(Error::rocks("fetch changed rows"))?.flatten();
+                let found = values
+                    .next()
+                    .transpose()
+                    .map_err(Error::rocks("fetch changed rows"))?
+                    .flatten();
                 let found = found.ok_or_else(|| missing(&self.keyspace, &user))?;
-                value::decode_value(&found)?.into_option().map(<[u8]>::to_vec)
+                value::decode_value(&found)?
+                    .into_option()
+                    .map(<[u8]>::to_vec)
             };
-            self.rows.push_back(VersionRow { key: user, ts, value });
+            self.rows.push_back(VersionRow {
+                key: user,
+                ts,
+                value,
+            });
         }
         Ok(!named.is_empty())
     }
@@ -75,9 +98,13 @@ impl Fetch {
         let mut named = Vec::new();
         let mut bytes = 0_usize;
         while named.len() < MAX_BATCH_KEYS && bytes < BATCH_BYTES {
-            let Some(next) = self.piece.next()? else { break };
+            let Some(next) = self.piece.next()? else {
+                break;
+            };
             let value_bytes = next.put.map_or(0, SizeClass::max_bytes);
-            bytes = bytes.saturating_add(next.stored.len()).saturating_add(value_bytes);
+            bytes = bytes
+                .saturating_add(next.stored.len())
+                .saturating_add(value_bytes);
             named.push(next);
         }
         Ok(named)

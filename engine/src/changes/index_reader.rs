@@ -20,7 +20,10 @@ impl IndexReader {
         // Timestamps end far below the maximum, where `next` would not go up.
         let upper = record_key(until.next(), 0).to_vec();
         let options = RawIter::scan_options(lower.min(upper.clone()), Some(upper));
-        Self { iter: RawIter::new(engine.commits(), options), started: false }
+        Self {
+            iter: RawIter::new(engine.commits(), options),
+            started: false,
+        }
     }
 
     /// The next record with the timestamp of its commit.

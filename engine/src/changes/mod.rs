@@ -84,7 +84,10 @@ pub struct ChangeOptions {
 
 impl Default for ChangeOptions {
     fn default() -> Self {
-        Self { plan: ChangePlan::Auto, memory_bytes: 64 << 20 }
+        Self {
+            plan: ChangePlan::Auto,
+            memory_bytes: 64 << 20,
+        }
     }
 }
 
@@ -148,8 +151,12 @@ impl Keyspace {
         }
         if !self.index_covers(window.after)? {
             if options.plan == ChangePlan::Index {
-                let reason = "the commit index does not cover the window; use the scan plan".to_owned();
-                return Err(Error::InvalidOption { name: "plan", reason });
+                let reason =
+                    "the commit index does not cover the window; use the scan plan".to_owned();
+                return Err(Error::InvalidOption {
+                    name: "plan",
+                    reason,
+                });
             }
             return scan("the commit index does not cover the window");
         }
@@ -157,15 +164,23 @@ impl Keyspace {
             ChangePlan::Index => u64::MAX,
             _ => ((self.stats().estimated_versions as f64 * SCAN_SHARE) as u64).max(FEW_CHANGES),
         };
-        let Some(collected) = Collected::read(self, range, window, set, options.memory_bytes, limit)? else {
+        let Some(collected) =
+            Collected::read(self, range, window, set, options.memory_bytes, limit)?
+        else {
             return scan("most of the stored versions are in the window");
         };
-        let plan = PlanTaken::Index { changes: collected.len(), spilled: collected.spilled() };
+        let plan = PlanTaken::Index {
+            changes: collected.len(),
+            spilled: collected.spilled(),
+        };
         let worth = usize::try_from(collected.len() / CHANGES_PER_PART + 1).unwrap_or(usize::MAX);
         let pieces = collected.split(parts.min(worth))?;
         Ok(pieces
             .into_iter()
-            .map(|piece| Changes { source: Source::Index(Box::new(Fetch::new(self, piece, pin.clone()))), plan })
+            .map(|piece| Changes {
+                source: Source::Index(Box::new(Fetch::new(self, piece, pin.clone()))),
+                plan,
+            })
             .collect())
     }
 
@@ -177,7 +192,11 @@ impl Keyspace {
         let threshold = self.threshold();
         if window.after < threshold {
             let keyspace = self.name().to_owned();
-            return Err(Error::BelowThreshold { keyspace, requested: window.after, threshold });
+            return Err(Error::BelowThreshold {
+                keyspace,
+                requested: window.after,
+                threshold,
+            });
         }
         self.space().check_exists_at(window.until)?;
         Ok(pin)
@@ -188,7 +207,11 @@ impl Keyspace {
         let descriptor = self.descriptor();
         let low_water = self.engine().meta().index_low_water()?;
         // Nothing was written into a keyspace before it was created here.
-        let from = after.max(if descriptor.index_since == Timestamp::MIN { descriptor.created.prev() } else { after });
+        let from = after.max(if descriptor.index_since == Timestamp::MIN {
+            descriptor.created.prev()
+        } else {
+            after
+        });
         Ok(after >= descriptor.index_since && from >= low_water)
     }
 
@@ -201,7 +224,11 @@ impl Keyspace {
         parts: usize,
         reason: &'static str,
     ) -> Result<Vec<Changes>> {
-        let pick = Pick::Window { after: window.after, until: window.until, latest: set == ChangeSet::Latest };
+        let pick = Pick::Window {
+            after: window.after,
+            until: window.until,
+            latest: set == ChangeSet::Latest,
+        };
         let mut pieces = range.split_at(&self.split_points(range, parts)?);
         if pieces.is_empty() {
             pieces.push(range.clone());
@@ -210,7 +237,10 @@ impl Keyspace {
             .iter()
             .map(|piece| {
                 let versions = Versions::new(self, piece, pick, pin.clone());
-                Changes { source: Source::Scan(Box::new(versions)), plan: PlanTaken::Scan { reason } }
+                Changes {
+                    source: Source::Scan(Box::new(versions)),
+                    plan: PlanTaken::Scan { reason },
+                }
             })
             .collect())
     }

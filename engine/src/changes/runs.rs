@@ -37,7 +37,11 @@ impl Arena {
     pub(super) fn push(&mut self, put: Option<SizeClass>, encode: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         encode(&mut self.bytes);
-        self.slots.push(Slot { start, length: self.bytes.len() - start, put });
+        self.slots.push(Slot {
+            start,
+            length: self.bytes.len() - start,
+            put,
+        });
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -56,7 +60,11 @@ impl Arena {
     /// Sorts by key; a key named twice (by a bulk load's span and again) stays once.
     pub(super) fn sort(&mut self) {
         let bytes = &self.bytes;
-        let key = |slot: &Slot| bytes.get(slot.start..slot.start + slot.length).unwrap_or_default();
+        let key = |slot: &Slot| {
+            bytes
+                .get(slot.start..slot.start + slot.length)
+                .unwrap_or_default()
+        };
         self.slots.sort_unstable_by(|a, b| key(a).cmp(key(b)));
         self.slots.dedup_by(|a, b| key(a) == key(b));
     }
@@ -91,12 +99,19 @@ pub(super) struct RunWriter {
 
 impl RunWriter {
     pub(super) fn new(file: File) -> Self {
-        Self { out: BufWriter::with_capacity(256 << 10, file), bytes: 0, scratch: Vec::new() }
+        Self {
+            out: BufWriter::with_capacity(256 << 10, file),
+            bytes: 0,
+            scratch: Vec::new(),
+        }
     }
 
     pub(super) fn push(&mut self, stored: &[u8], put: Option<SizeClass>) -> Result<()> {
         self.scratch.clear();
-        put_varint(&mut self.scratch, (stored.len() as u64) << 1 | u64::from(put.is_none()));
+        put_varint(
+            &mut self.scratch,
+            (stored.len() as u64) << 1 | u64::from(put.is_none()),
+        );
         self.scratch.extend_from_slice(stored);
         self.scratch.extend(put.map(SizeClass::code));
         self.bytes += self.scratch.len() as u64;
@@ -109,8 +124,14 @@ impl RunWriter {
     }
 
     pub(super) fn finish(self) -> Result<RunFile> {
-        let file = self.out.into_inner().map_err(|e| failed("write")(e.into_error()))?;
-        Ok(RunFile { file: Arc::new(file), bytes: self.bytes })
+        let file = self
+            .out
+            .into_inner()
+            .map_err(|e| failed("write")(e.into_error()))?;
+        Ok(RunFile {
+            file: Arc::new(file),
+            bytes: self.bytes,
+        })
     }
 }
 
@@ -138,8 +159,14 @@ impl Read for FileAt {
 impl RunFile {
     /// Reads the records that begin within `from..to`, which are record boundaries.
     pub(super) fn read(&self, from: u64, to: u64) -> RunReader {
-        let at = FileAt { file: Arc::clone(&self.file), at: from };
-        RunReader { input: BufReader::with_capacity(128 << 10, at), left: to.saturating_sub(from) }
+        let at = FileAt {
+            file: Arc::clone(&self.file),
+            at: from,
+        };
+        RunReader {
+            input: BufReader::with_capacity(128 << 10, at),
+            left: to.saturating_sub(from),
+        }
     }
 
     /// Reads all records.
@@ -174,7 +201,11 @@ impl RunReader {
         self.left = self.left.saturating_sub(length);
         let mut stored = vec![0; usize::try_from(length).unwrap_or(0)];
         self.input.read_exact(&mut stored).map_err(failed("read"))?;
-        let put = if head & 1 == 0 { self.size_class()? } else { None };
+        let put = if head & 1 == 0 {
+            self.size_class()?
+        } else {
+            None
+        };
         Ok(Some(Named { stored, put }))
     }
 
@@ -195,8 +226,11 @@ pub(super) struct Merge {
 
 impl Merge {
     pub(super) fn new(runs: &[RunFile]) -> Result<Self> {
-        let mut merge =
-            Self { heap: BinaryHeap::new(), readers: runs.iter().map(RunFile::read_all).collect(), last: None };
+        let mut merge = Self {
+            heap: BinaryHeap::new(),
+            readers: runs.iter().map(RunFile::read_all).collect(),
+            last: None,
+        };
         for index in 0..runs.len() {
             merge.refill(index)?;
         }
@@ -204,7 +238,13 @@ impl Merge {
     }
 
     fn refill(&mut self, index: usize) -> Result<()> {
-        if let Some(named) = self.readers.get_mut(index).map(RunReader::next).transpose()?.flatten() {
+        if let Some(named) = self
+            .readers
+            .get_mut(index)
+            .map(RunReader::next)
+            .transpose()?
+            .flatten()
+        {
             self.heap.push(Reverse((named, index)));
         }
         Ok(())

@@ -38,8 +38,17 @@ pub(crate) struct Op {
 
 impl std::fmt::Debug for Op {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = if self.value.is_some() { "put" } else { "delete" };
-        write!(f, "{what} {} {}", self.space.name(), icecore_mvcc::text::to_text(&self.key))
+        let what = if self.value.is_some() {
+            "put"
+        } else {
+            "delete"
+        };
+        write!(
+            f,
+            "{what} {} {}",
+            self.space.name(),
+            icecore_mvcc::text::to_text(&self.key)
+        )
     }
 }
 
@@ -51,7 +60,12 @@ impl Batch {
 
     /// Adds a put. Keys are up to 64 KiB, values up to 1 GiB, either may be empty; the limits
     /// are checked by the commit.
-    pub fn put(&mut self, keyspace: &Keyspace, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
+    pub fn put(
+        &mut self,
+        keyspace: &Keyspace,
+        key: impl Into<Vec<u8>>,
+        value: impl Into<Vec<u8>>,
+    ) -> &mut Self {
         self.push(keyspace, key.into(), Some(value.into()))
     }
 
@@ -60,11 +74,24 @@ impl Batch {
         self.push(keyspace, key.into(), None)
     }
 
-    pub(crate) fn push(&mut self, keyspace: &Keyspace, key: Vec<u8>, value: Option<Vec<u8>>) -> &mut Self {
-        if !self.owners.last().is_some_and(|last| last.same(keyspace.engine())) {
+    pub(crate) fn push(
+        &mut self,
+        keyspace: &Keyspace,
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+    ) -> &mut Self {
+        if !self
+            .owners
+            .last()
+            .is_some_and(|last| last.same(keyspace.engine()))
+        {
             self.owners.push(keyspace.engine().clone());
         }
-        self.ops.push(Op { space: Arc::clone(keyspace.space()), key, value });
+        self.ops.push(Op {
+            space: Arc::clone(keyspace.space()),
+            key,
+            value,
+        });
         self
     }
 
@@ -74,7 +101,9 @@ impl Batch {
         if self.owners.iter().all(|owner| owner.same(engine)) {
             return Ok(());
         }
-        Err(Error::ForeignHandle { what: "a keyspace in the batch".to_owned() })
+        Err(Error::ForeignHandle {
+            what: "a keyspace in the batch".to_owned(),
+        })
     }
 
     /// How many puts and deletes were added.
@@ -95,9 +124,11 @@ impl Batch {
         }
         if self.ops.len() > 1 {
             // Stable, so equal keys stay in the order they were added; keep the last of each run.
-            self.ops.sort_by(|a, b| (a.space.id(), &a.key).cmp(&(b.space.id(), &b.key)));
+            self.ops
+                .sort_by(|a, b| (a.space.id(), &a.key).cmp(&(b.space.id(), &b.key)));
             self.ops.reverse();
-            self.ops.dedup_by(|a, b| a.space.id() == b.space.id() && a.key == b.key);
+            self.ops
+                .dedup_by(|a, b| a.space.id() == b.space.id() && a.key == b.key);
             self.ops.reverse();
         }
         Ok(())

@@ -35,7 +35,9 @@ impl SizeClass {
 
     /// The most bytes that a value of this class has.
     pub(crate) fn max_bytes(self) -> usize {
-        1_usize.checked_shl(u32::from(self.0)).map_or(usize::MAX, |above| above - 1)
+        1_usize
+            .checked_shl(u32::from(self.0))
+            .map_or(usize::MAX, |above| above - 1)
     }
 
     /// The class as it is stored.
@@ -53,9 +55,17 @@ impl SizeClass {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
     /// A key was put, with a value of this size, or deleted.
-    Key { keyspace: KeyspaceId, key: &'a [u8], put: Option<SizeClass> },
+    Key {
+        keyspace: KeyspaceId,
+        key: &'a [u8],
+        put: Option<SizeClass>,
+    },
     /// A bulk load wrote keys between these two, both included.
-    Span { keyspace: KeyspaceId, first: &'a [u8], last: &'a [u8] },
+    Span {
+        keyspace: KeyspaceId,
+        first: &'a [u8],
+        last: &'a [u8],
+    },
 }
 
 /// The key of record `number` of the commit at `ts`.
@@ -72,7 +82,10 @@ pub(crate) fn record_timestamp(key: &[u8]) -> Result<Timestamp> {
     let time: Option<[u8; 8]> = key.get(..8).and_then(|b| b.try_into().ok());
     match time {
         Some(time) if key.len() == 12 => Ok(Timestamp::from_nanos(u64::from_be_bytes(time))),
-        _ => Err(Error::corrupt(format!("commit index key of {} bytes", key.len()))),
+        _ => Err(Error::corrupt(format!(
+            "commit index key of {} bytes",
+            key.len()
+        ))),
     }
 }
 
@@ -97,9 +110,16 @@ pub(crate) fn encode_keys(ops: &[Op]) -> Vec<Vec<u8>> {
         put_varint(&mut record, u64::from(id.get()));
         put_varint(&mut record, group.len() as u64);
         for op in group {
-            put_varint(&mut record, (op.key.len() as u64) << 1 | u64::from(op.value.is_none()));
+            put_varint(
+                &mut record,
+                (op.key.len() as u64) << 1 | u64::from(op.value.is_none()),
+            );
             record.extend_from_slice(&op.key);
-            record.extend(op.value.as_ref().map(|value| SizeClass::of(value.len()).code()));
+            record.extend(
+                op.value
+                    .as_ref()
+                    .map(|value| SizeClass::of(value.len()).code()),
+            );
         }
         rest = after;
         if record.len() >= RECORD_BYTES {
@@ -124,7 +144,10 @@ pub(crate) fn encode_span(keyspace: KeyspaceId, first: &[u8], last: &[u8]) -> Ve
 }
 
 /// Calls `each` for everything that a record tells.
-pub(crate) fn decode<'a>(record: &'a [u8], mut each: impl FnMut(Change<'a>) -> Result<()>) -> Result<()> {
+pub(crate) fn decode<'a>(
+    record: &'a [u8],
+    mut each: impl FnMut(Change<'a>) -> Result<()>,
+) -> Result<()> {
     let damaged = || Error::corrupt("commit index record is damaged");
     let (kind, mut rest) = record.split_first().ok_or_else(damaged)?;
     match *kind {
@@ -135,7 +158,11 @@ pub(crate) fn decode<'a>(record: &'a [u8], mut each: impl FnMut(Change<'a>) -> R
                 for _ in 0..count {
                     let head = take_varint(&mut rest).ok_or_else(damaged)?;
                     let key = take(&mut rest, head >> 1).ok_or_else(damaged)?;
-                    let put = if head & 1 == 0 { Some(take_class(&mut rest).ok_or_else(damaged)?) } else { None };
+                    let put = if head & 1 == 0 {
+                        Some(take_class(&mut rest).ok_or_else(damaged)?)
+                    } else {
+                        None
+                    };
                     each(Change::Key { keyspace, key, put })?;
                 }
             }
@@ -148,9 +175,15 @@ pub(crate) fn decode<'a>(record: &'a [u8], mut each: impl FnMut(Change<'a>) -> R
                 take(&mut rest, length)
             };
             let (first, last) = (key().ok_or_else(damaged)?, key().ok_or_else(damaged)?);
-            each(Change::Span { keyspace, first, last })
+            each(Change::Span {
+                keyspace,
+                first,
+                last,
+            })
         }
-        other => Err(Error::corrupt(format!("commit index record of unknown kind {other}"))),
+        other => Err(Error::corrupt(format!(
+            "commit index record of unknown kind {other}"
+        ))),
     }
 }
 
@@ -184,7 +217,9 @@ fn take_class(rest: &mut &[u8]) -> Option<SizeClass> {
 }
 
 fn take_id(rest: &mut &[u8]) -> Option<KeyspaceId> {
-    take_varint(rest).and_then(|id| u32::try_from(id).ok()).map(KeyspaceId::new)
+    take_varint(rest)
+        .and_then(|id| u32::try_from(id).ok())
+        .map(KeyspaceId::new)
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {

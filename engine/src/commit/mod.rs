@@ -11,8 +11,8 @@ mod sequencer;
 
 use std::time::Instant;
 
-pub use batch::{Batch, Durability};
 pub(crate) use batch::Op;
+pub use batch::{Batch, Durability};
 use icecore_mvcc::{Timestamp, Value, key, value};
 use rocksdb::{WriteBatch, WriteOptions};
 pub(crate) use sequencer::{Sequencer, Ticket};
@@ -56,7 +56,8 @@ impl Engine {
         let ts = self.write_commit(ticket, WriteBatch::default(), &batch.ops, durability, || ())?;
         metrics::counter!("icecore_engine_commits_total").increment(1);
         metrics::counter!("icecore_engine_rows_written_total").increment(batch.ops.len() as u64);
-        metrics::histogram!("icecore_engine_commit_seconds").record(started.elapsed().as_secs_f64());
+        metrics::histogram!("icecore_engine_commit_seconds")
+            .record(started.elapsed().as_secs_f64());
         Ok(ts)
     }
 
@@ -74,7 +75,13 @@ impl Engine {
             batch.prepare()
         })?;
         let ts = ticket.timestamp();
-        self.write_commit(ticket, WriteBatch::default(), &batch.ops, Durability::Sync, || before_visible(ts))
+        self.write_commit(
+            ticket,
+            WriteBatch::default(),
+            &batch.ops,
+            Durability::Sync,
+            || before_visible(ts),
+        )
     }
 
     /// Writes rows on top of what `batch` holds already, and publishes them. `before_visible` runs
@@ -94,11 +101,18 @@ impl Engine {
             stored_key.clear();
             key::encode_into(&mut stored_key, &op.key, ts);
             stored_value.clear();
-            value::encode_into(&mut stored_value, op.value.as_deref().map_or(Value::Tombstone, Value::Put));
+            value::encode_into(
+                &mut stored_value,
+                op.value.as_deref().map_or(Value::Tombstone, Value::Put),
+            );
             batch.put_cf(op.space.cf().handle(), &stored_key, &stored_value);
         }
         for (number, record) in (0_u32..).zip(index::encode_keys(ops)) {
-            batch.put_cf(self.commits().handle(), index::record_key(ts, number), record);
+            batch.put_cf(
+                self.commits().handle(),
+                index::record_key(ts, number),
+                record,
+            );
         }
         ticket.begin_write();
         self.write(batch, durability)?;
@@ -110,14 +124,23 @@ impl Engine {
     pub(crate) fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Sync);
-        self.commits().db().write_opt(batch, &options).map_err(|source| {
-            self.sequencer().poison(format!("a write failed: {source}"));
-            Error::Rocks { action: "write a commit", source }
-        })
+        self.commits()
+            .db()
+            .write_opt(batch, &options)
+            .map_err(|source| {
+                self.sequencer().poison(format!("a write failed: {source}"));
+                Error::Rocks {
+                    action: "write a commit",
+                    source,
+                }
+            })
     }
 
     /// Makes everything committed so far survive a power failure.
     pub fn sync_wal(&self) -> Result<()> {
-        self.commits().db().flush_wal(true).map_err(Error::rocks("sync the log"))
+        self.commits()
+            .db()
+            .flush_wal(true)
+            .map_err(Error::rocks("sync the log"))
     }
 }

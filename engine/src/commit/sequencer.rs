@@ -88,20 +88,32 @@ impl Drop for Ticket<'_> {
         match self.stage {
             Stage::Finished => {}
             Stage::Unwritten => drop(self.sequencer.retire(self.ts)),
-            Stage::Writing => self.sequencer.poison(format!("the commit at {} did not finish", self.timestamp())),
+            Stage::Writing => self
+                .sequencer
+                .poison(format!("the commit at {} did not finish", self.timestamp())),
         }
     }
 }
 
 impl Sequencer {
     /// Starts at the durable high-water mark.
-    pub(crate) fn new(clock: Arc<dyn Clock>, meta: Meta, reserve_ahead: Option<Duration>) -> Result<Self> {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        meta: Meta,
+        reserve_ahead: Option<Duration>,
+    ) -> Result<Self> {
         let mark = meta.clock()?.nanos();
         Ok(Self {
             clock,
             meta,
             reserve_ahead: reserve_ahead.map(nanos),
-            state: Mutex::new(State { last: mark, reserved: mark, pending: BTreeSet::new(), waiters: 0, idle_at: mark }),
+            state: Mutex::new(State {
+                last: mark,
+                reserved: mark,
+                pending: BTreeSet::new(),
+                waiters: 0,
+                idle_at: mark,
+            }),
             published: Condvar::new(),
             visible: AtomicU64::new(mark),
             poison: OnceLock::new(),
@@ -129,7 +141,11 @@ impl Sequencer {
         admit(Timestamp::from_nanos(ts))?;
         state.last = ts;
         state.pending.insert(ts);
-        Ok(Ticket { sequencer: self, ts, stage: Stage::Unwritten })
+        Ok(Ticket {
+            sequencer: self,
+            ts,
+            stage: Stage::Unwritten,
+        })
     }
 
     /// The newest timestamp given so far; `seen` gets it under the sequencer's lock.
@@ -149,7 +165,10 @@ impl Sequencer {
         let mut state = self.state.lock();
         let now = self.clock.now().nanos().max(state.last);
         if ts.nanos() > now {
-            return Err(Error::InFuture { requested: ts, now: Timestamp::from_nanos(now) });
+            return Err(Error::InFuture {
+                requested: ts,
+                now: Timestamp::from_nanos(now),
+            });
         }
         if ts.nanos() > state.last {
             self.reserve(&mut state, ts.nanos())?;
@@ -180,7 +199,10 @@ impl Sequencer {
         let mut state = self.state.lock();
         let last = state.last;
         // At the mark itself nothing was taken since it was set: an idle engine writes nothing.
-        if self.poison.get().is_some() || last == state.idle_at || last.saturating_add(ahead / 2) <= state.reserved {
+        if self.poison.get().is_some()
+            || last == state.idle_at
+            || last.saturating_add(ahead / 2) <= state.reserved
+        {
             return Ok(());
         }
         state.idle_at = last;
@@ -209,13 +231,17 @@ impl Sequencer {
     pub(crate) fn check(&self) -> Result<()> {
         match self.poison.get() {
             None => Ok(()),
-            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            Some(cause) => Err(Error::Poisoned {
+                cause: cause.clone(),
+            }),
         }
     }
 
     fn reserve(&self, state: &mut State, ts: u64) -> Result<()> {
         if ts > LAST_NANOS {
-            return Err(Error::ClockExhausted { requested: Timestamp::from_nanos(ts) });
+            return Err(Error::ClockExhausted {
+                requested: Timestamp::from_nanos(ts),
+            });
         }
         if ts <= state.reserved {
             return Ok(());
@@ -247,7 +273,10 @@ impl Sequencer {
     }
 
     fn publish(&self, state: &State) {
-        let visible = state.pending.first().map_or(state.last, |oldest| oldest - 1);
+        let visible = state
+            .pending
+            .first()
+            .map_or(state.last, |oldest| oldest - 1);
         if visible > self.visible.load(Ordering::Relaxed) {
             self.visible.store(visible, Ordering::Release);
         }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use icecore_mvcc::retention::{self, Verdict};
 use icecore_mvcc::{Timestamp, key, value};
 use rocksdb::{
-    CompactionDecision, compaction_filter::CompactionFilter,
+    CompactionDecision,
+    compaction_filter::CompactionFilter,
     compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory},
 };
 
@@ -34,7 +35,9 @@ impl CompactionFilterFactory for ShadowFilterFactory {
     type Filter = ShadowFilter;
 
     fn create(&mut self, _context: CompactionFilterContext) -> ShadowFilter {
-        ShadowFilter::new(Timestamp::from_nanos(self.threshold.load(Ordering::Acquire)))
+        ShadowFilter::new(Timestamp::from_nanos(
+            self.threshold.load(Ordering::Acquire),
+        ))
     }
 
     fn name(&self) -> &CStr {
@@ -91,8 +94,15 @@ mod tests {
         let mut kept = Vec::new();
         for (user, ts, tombstone) in versions {
             let stored = key::encode_key(user, Timestamp::from_nanos(*ts));
-            let value = if *tombstone { value::encode_tombstone() } else { value::encode_put(b"v") };
-            if !matches!(filter.filter(0, &stored, &value), CompactionDecision::Remove) {
+            let value = if *tombstone {
+                value::encode_tombstone()
+            } else {
+                value::encode_put(b"v")
+            };
+            if !matches!(
+                filter.filter(0, &stored, &value),
+                CompactionDecision::Remove
+            ) {
                 kept.push((user.to_vec(), *ts));
             }
         }
@@ -101,13 +111,33 @@ mod tests {
 
     #[test]
     fn keeps_the_newest_at_or_below_the_threshold_and_all_above() {
-        let kept = run(5, &[(b"a", 9, false), (b"a", 5, false), (b"a", 4, false), (b"b", 3, false), (b"b", 1, false)]);
-        assert_eq!(kept, vec![(b"a".to_vec(), 9), (b"a".to_vec(), 5), (b"b".to_vec(), 3)]);
+        let kept = run(
+            5,
+            &[
+                (b"a", 9, false),
+                (b"a", 5, false),
+                (b"a", 4, false),
+                (b"b", 3, false),
+                (b"b", 1, false),
+            ],
+        );
+        assert_eq!(
+            kept,
+            vec![(b"a".to_vec(), 9), (b"a".to_vec(), 5), (b"b".to_vec(), 3)]
+        );
     }
 
     #[test]
     fn keeps_tombstones_but_uses_them_as_evidence() {
-        let kept = run(9, &[(b"a", 8, true), (b"a", 7, false), (b"a", 6, true), (b"a", 5, false)]);
+        let kept = run(
+            9,
+            &[
+                (b"a", 8, true),
+                (b"a", 7, false),
+                (b"a", 6, true),
+                (b"a", 5, false),
+            ],
+        );
         assert_eq!(kept, vec![(b"a".to_vec(), 8), (b"a".to_vec(), 6)]);
     }
 

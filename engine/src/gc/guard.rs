@@ -22,7 +22,10 @@ pub struct GcGuard<'a> {
 impl Engine {
     /// Locks the thresholds.
     pub fn gc_guard(&self) -> GcGuard<'_> {
-        GcGuard { engine: self, _lock: self.gc_lock().lock() }
+        GcGuard {
+            engine: self,
+            _lock: self.gc_lock().lock(),
+        }
     }
 
     /// The oldest time that a snapshot or a running scan holds.
@@ -55,18 +58,28 @@ impl GcGuard<'_> {
         if id == SYSTEM_KEYSPACE {
             // Whenever a keyspace can be read, so can its descriptor.
             let others = self.engine.all_keyspaces();
-            limit = others.iter().map(|k| k.threshold()).fold(limit, Timestamp::min);
+            limit = others
+                .iter()
+                .map(|k| k.threshold())
+                .fold(limit, Timestamp::min);
         }
         let raised = self.engine.watermark().with_oldest(|oldest| {
             let target = oldest.map_or(limit, |oldest| limit.min(oldest));
-            (target > space.threshold()).then(|| space.raise_read_floor(target)).map(|()| target)
+            (target > space.threshold())
+                .then(|| space.raise_read_floor(target))
+                .map(|()| target)
         });
         let Some(target) = raised else {
             return Ok(space.threshold());
         };
-        self.engine.meta().set_mark(Mark::Threshold, id, target).inspect_err(|e| {
-            self.engine.sequencer().poison(format!("a threshold could not be made durable: {e}"));
-        })?;
+        self.engine
+            .meta()
+            .set_mark(Mark::Threshold, id, target)
+            .inspect_err(|e| {
+                self.engine
+                    .sequencer()
+                    .poison(format!("a threshold could not be made durable: {e}"));
+            })?;
         space.raise_filter_threshold(target);
         tracing::debug!(keyspace = space.name(), threshold = %target, "threshold raised");
         Ok(target)

@@ -19,12 +19,15 @@ impl Engine {
         let _changes = self.catalog().changes.lock();
         let mut purged = Vec::new();
         for keyspace in self.all_keyspaces() {
-            let Some(dropped) = keyspace.space().dropped() else { continue };
+            let Some(dropped) = keyspace.space().dropped() else {
+                continue;
+            };
             if keyspace.threshold() < dropped || system < dropped {
                 continue;
             }
             // The descriptor first: a column family without one is dropped by the next open.
-            self.system().delete(DESCRIPTOR_KIND, &format!("{:08x}", keyspace.id().get()))?;
+            self.system()
+                .delete(DESCRIPTOR_KIND, &format!("{:08x}", keyspace.id().get()))?;
             self.catalog().remove(keyspace.id());
             self.drop_family(keyspace.id())?;
             tracing::info!(keyspace = keyspace.name(), "removed for good");

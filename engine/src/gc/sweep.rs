@@ -76,7 +76,11 @@ impl Engine {
         let threshold = keyspace.space().durable_threshold();
         let swept = self.meta().mark(Mark::Swept, keyspace.id())?;
         let index_since = keyspace.space().index_since();
-        let idle = SweepReport { swept_to: swept, done: true, ..SweepReport::default() };
+        let idle = SweepReport {
+            swept_to: swept,
+            done: true,
+            ..SweepReport::default()
+        };
         if swept >= threshold || (swept < index_since && threshold < index_since) {
             return Ok(idle);
         }
@@ -99,9 +103,14 @@ impl Engine {
         // The deletes first, then the mark: a crash in between sweeps some keys again.
         self.sync_wal()?;
         self.meta().set_mark(Mark::Swept, keyspace.id(), to)?;
-        let report = SweepReport { swept_to: to, done: to >= threshold, ..sweeper.report };
+        let report = SweepReport {
+            swept_to: to,
+            done: to >= threshold,
+            ..sweeper.report
+        };
         metrics::counter!("icecore_engine_gc_swept_keys_total").increment(report.visited_keys);
-        metrics::counter!("icecore_engine_gc_swept_versions_total").increment(report.removed_versions);
+        metrics::counter!("icecore_engine_gc_swept_versions_total")
+            .increment(report.removed_versions);
         Ok(report)
     }
 }
@@ -121,7 +130,11 @@ impl Sweeper<'_> {
             }
             last = ts;
             crate::commit::index::decode(record, |change| {
-                if let Change::Key { keyspace, key, put: None } = change
+                if let Change::Key {
+                    keyspace,
+                    key,
+                    put: None,
+                } = change
                     && keyspace == id
                 {
                     deleted.insert(key.to_vec());
@@ -138,7 +151,10 @@ impl Sweeper<'_> {
     /// Visits every key that has a tombstone at or below the threshold.
     fn everything(&mut self) -> Result<()> {
         let (lower, upper) = key::range_bounds(&KeyRange::all());
-        let mut walk = RawIter::new(self.keyspace.space().cf(), RawIter::scan_options(lower, upper));
+        let mut walk = RawIter::new(
+            self.keyspace.space().cf(),
+            RawIter::scan_options(lower, upper),
+        );
         let mut next = Vec::new();
         walk.seek_to_first();
         while let Some((stored, bytes)) = walk.item() {
@@ -147,7 +163,9 @@ impl Sweeper<'_> {
                 walk.next();
                 continue;
             }
-            let prefix = key::split(stored).map(|(prefix, _)| prefix).unwrap_or_default();
+            let prefix = key::split(stored)
+                .map(|(prefix, _)| prefix)
+                .unwrap_or_default();
             successor_of(prefix, &mut next);
             self.visit(&user)?;
             walk.seek(&next);
@@ -164,12 +182,15 @@ impl Sweeper<'_> {
         self.iter.refresh()?;
         self.iter.seek(&seek);
         while let Some((stored, bytes)) = self.iter.item() {
-            let Some((prefix, ts)) = key::split(stored) else { break };
+            let Some((prefix, ts)) = key::split(stored) else {
+                break;
+            };
             if seek.get(..prefix.len()) != Some(prefix) {
                 break;
             }
             if rule.visit(ts, bytes.first() == Some(&value::TAG_TOMBSTONE)) == Verdict::Drop {
-                self.batch.delete_cf(self.keyspace.space().cf().handle(), stored);
+                self.batch
+                    .delete_cf(self.keyspace.space().cf().handle(), stored);
                 removed += 1;
             }
             self.iter.next();

@@ -42,6 +42,10 @@ impl Engine {
     fn index_needed_after(&self, keyspace: &Keyspace) -> Result<Timestamp> {
         let descriptor = keyspace.descriptor();
         let swept = self.meta().mark(Mark::Swept, keyspace.id())?;
-        Ok(keyspace.threshold().min(swept).max(descriptor.index_since).max(descriptor.created.prev()))
+        Ok(keyspace
+            .threshold()
+            .min(swept)
+            .max(descriptor.index_since)
+            .max(descriptor.created.prev()))
     }
 }

@@ -69,7 +69,11 @@ impl Engine {
         })?;
         let ts = ticket.timestamp();
         let staged = self.stage(ts, rows)?;
-        let loaded = BulkLoad { ts, rows: staged.rows, file_bytes: staged.file_bytes };
+        let loaded = BulkLoad {
+            ts,
+            rows: staged.rows,
+            file_bytes: staged.file_bytes,
+        };
         let Some((first, last)) = &staged.span else {
             ticket.finish()?;
             return Ok(loaded);
@@ -94,12 +98,21 @@ impl Engine {
         Ok(loaded)
     }
 
-    fn stage<K, V>(&self, ts: Timestamp, rows: impl IntoIterator<Item = Result<(K, V)>>) -> Result<Staged>
+    fn stage<K, V>(
+        &self,
+        ts: Timestamp,
+        rows: impl IntoIterator<Item = Result<(K, V)>>,
+    ) -> Result<Staged>
     where
         K: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
-        let mut staged = Staged { files: Vec::new(), span: None, rows: 0, file_bytes: 0 };
+        let mut staged = Staged {
+            files: Vec::new(),
+            span: None,
+            rows: 0,
+            file_bytes: 0,
+        };
         let mut writer = None;
         for row in rows {
             let (user, bytes) = row?;
@@ -110,7 +123,10 @@ impl Engine {
                 None => staged.span = Some((user.to_vec(), user.to_vec())),
                 Some((_, last)) if user > last.as_slice() => user.clone_into(last),
                 Some(_) => {
-                    return Err(Error::OutOfOrder { what: "bulk load", key: icecore_mvcc::text::preview(user) });
+                    return Err(Error::OutOfOrder {
+                        what: "bulk load",
+                        key: icecore_mvcc::text::preview(user),
+                    });
                 }
             }
             let file = match writer.take() {

@@ -7,6 +7,6 @@ mod rewrite;
 mod sst;
 
 pub use bulk::BulkLoad;
-pub use restore::{Publish, RestoringKeyspace};
 pub(crate) use restore::Restores;
+pub use restore::{Publish, RestoringKeyspace};
 pub use sst::{SstSummary, SstWriter};

@@ -39,7 +39,8 @@ impl Record {
     }
 
     fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|e| Error::corrupt(format!("restore record of {}: {e}", self.name)))
+        serde_json::to_vec(self)
+            .map_err(|e| Error::corrupt(format!("restore record of {}: {e}", self.name)))
     }
 }
 
@@ -59,7 +60,11 @@ struct State {
 
 impl Hidden {
     fn new(record: Record, space: Arc<Space>) -> Arc<Self> {
-        Arc::new(Self { restore_id: record.restore_id.clone(), space, state: Mutex::new(State { record, open: true }) })
+        Arc::new(Self {
+            restore_id: record.restore_id.clone(),
+            space,
+            state: Mutex::new(State { record, open: true }),
+        })
     }
 
     /// Locks the state; an error once the restore is over.
@@ -73,7 +78,12 @@ impl Hidden {
 
     fn refused(&self, state: &str, way_out: &'static str) -> Error {
         let (restore, name) = (self.restore_id.clone(), self.space.name().to_owned());
-        Error::Restore { restore, name, state: state.to_owned(), way_out }
+        Error::Restore {
+            restore,
+            name,
+            state: state.to_owned(),
+            way_out,
+        }
     }
 }
 
@@ -139,7 +149,9 @@ impl RestoringKeyspace {
         // A crash before this line ingests the layer again: the same versions, the same bytes.
         let mut updated = state.record.clone();
         updated.ingested.push(layer_tag.to_owned());
-        self.engine.meta().set_restore(&updated.key(), &updated.encode()?)?;
+        self.engine
+            .meta()
+            .set_restore(&updated.key(), &updated.encode()?)?;
         state.record = updated;
         Ok(true)
     }
@@ -162,31 +174,67 @@ impl Engine {
         settings.validate()?;
         let _changes = self.catalog().changes.lock();
         if self.catalog().live(name).is_some() {
-            return Err(Error::KeyspaceExists { name: name.to_owned() });
+            return Err(Error::KeyspaceExists {
+                name: name.to_owned(),
+            });
         }
-        if let Some(hidden) = self.restores().hidden.lock().values().find(|h| h.space.name() == name) {
+        if let Some(hidden) = self
+            .restores()
+            .hidden
+            .lock()
+            .values()
+            .find(|h| h.space.name() == name)
+        {
             if hidden.restore_id == restore_id {
-                return Ok(RestoringKeyspace { engine: self.clone(), hidden: Arc::clone(hidden) });
+                return Ok(RestoringKeyspace {
+                    engine: self.clone(),
+                    hidden: Arc::clone(hidden),
+                });
             }
-            return Err(hidden.refused("not finished", "run that restore again to finish it, or abandon it"));
+            return Err(hidden.refused(
+                "not finished",
+                "run that restore again to finish it, or abandon it",
+            ));
         }
         let id = self.meta().take_keyspace_id()?;
-        let record =
-            Record { restore_id: restore_id.to_owned(), name: name.to_owned(), id, settings, ingested: Vec::new() };
+        let record = Record {
+            restore_id: restore_id.to_owned(),
+            name: name.to_owned(),
+            id,
+            settings,
+            ingested: Vec::new(),
+        };
         let (cf, threshold) = self.create_family(id)?;
         self.meta().set_restore(&record.key(), &record.encode()?)?;
-        let space = Space::new(hidden_descriptor(&record), cf, threshold, self.options().pooled_iterators);
+        let space = Space::new(
+            hidden_descriptor(&record),
+            cf,
+            threshold,
+            self.options().pooled_iterators,
+        );
         hold_compactions(&space, true)?;
         let key = record.key();
         let hidden = Hidden::new(record, Arc::new(space));
-        self.restores().hidden.lock().insert(key, Arc::clone(&hidden));
-        Ok(RestoringKeyspace { engine: self.clone(), hidden })
+        self.restores()
+            .hidden
+            .lock()
+            .insert(key, Arc::clone(&hidden));
+        Ok(RestoringKeyspace {
+            engine: self.clone(),
+            hidden,
+        })
     }
 
     /// The keyspaces of unfinished restores.
     pub fn restoring(&self) -> Vec<RestoringKeyspace> {
         let hidden = self.restores().hidden.lock();
-        hidden.values().map(|h| RestoringKeyspace { engine: self.clone(), hidden: Arc::clone(h) }).collect()
+        hidden
+            .values()
+            .map(|h| RestoringKeyspace {
+                engine: self.clone(),
+                hidden: Arc::clone(h),
+            })
+            .collect()
     }
 
     /// Makes restored keyspaces visible, all in one durable commit, and moves the clock past
@@ -196,7 +244,11 @@ impl Engine {
     /// Nothing is published with [`Error::KeyspaceExists`] when a name was taken meanwhile,
     /// [`Error::Restore`] when one was published or abandoned already or is given twice, and
     /// [`Error::InFuture`] for a threshold that lies after `newest` and now.
-    pub fn publish_restore(&self, restored: Vec<Publish>, newest: Timestamp) -> Result<Vec<Keyspace>> {
+    pub fn publish_restore(
+        &self,
+        restored: Vec<Publish>,
+        newest: Timestamp,
+    ) -> Result<Vec<Keyspace>> {
         self.check_writable("publish a restore")?;
         let _changes = self.catalog().changes.lock();
         self.check_publishable(&restored, newest)?;
@@ -208,13 +260,22 @@ impl Engine {
         let mut rows = Batch::new();
         let ticket = self.sequencer().assign(|ts| {
             for state in &states {
-                rows.ops.append(&mut self.descriptor_batch(&published_descriptor(&state.record, ts))?.ops);
+                rows.ops.append(
+                    &mut self
+                        .descriptor_batch(&published_descriptor(&state.record, ts))?
+                        .ops,
+                );
             }
             rows.prepare()
         })?;
         let mut raw = WriteBatch::default();
         for (publish, state) in restored.iter().zip(&states) {
-            self.meta().add_mark(&mut raw, Mark::Threshold, state.record.id, publish.threshold);
+            self.meta().add_mark(
+                &mut raw,
+                Mark::Threshold,
+                state.record.id,
+                publish.threshold,
+            );
             self.meta().remove_restore(&mut raw, &state.record.key());
         }
         let ts = ticket.timestamp();
@@ -231,26 +292,42 @@ impl Engine {
         })?;
         drop(states);
         tracing::info!(keyspaces = restored.len(), at = %ts, "restore published");
-        Ok(restored.into_iter().map(|publish| self.opened(&publish.keyspace.hidden.space)).collect())
+        Ok(restored
+            .into_iter()
+            .map(|publish| self.opened(&publish.keyspace.hidden.space))
+            .collect())
     }
 
     /// What can be refused before anything is locked or written.
     fn check_publishable(&self, restored: &[Publish], newest: Timestamp) -> Result<()> {
         let mut ids = BTreeSet::new();
         let now = self.now().max(newest);
-        for Publish { keyspace, threshold } in restored {
+        for Publish {
+            keyspace,
+            threshold,
+        } in restored
+        {
             let name = keyspace.name();
             if !self.same(&keyspace.engine) {
-                return Err(Error::ForeignHandle { what: format!("the restore of keyspace {name}") });
+                return Err(Error::ForeignHandle {
+                    what: format!("the restore of keyspace {name}"),
+                });
             }
             if !ids.insert(keyspace.hidden.space.id()) {
-                return Err(keyspace.hidden.refused("given twice", "publish each keyspace once"));
+                return Err(keyspace
+                    .hidden
+                    .refused("given twice", "publish each keyspace once"));
             }
             if self.catalog().live(name).is_some() {
-                return Err(Error::KeyspaceExists { name: name.to_owned() });
+                return Err(Error::KeyspaceExists {
+                    name: name.to_owned(),
+                });
             }
             if *threshold > now {
-                return Err(Error::InFuture { requested: *threshold, now });
+                return Err(Error::InFuture {
+                    requested: *threshold,
+                    now,
+                });
             }
         }
         Ok(())
@@ -292,15 +369,21 @@ impl Engine {
     }
 
     /// Finds the unfinished restores when the database is opened.
-    pub(crate) fn load_restores(&self, open: impl Fn(Descriptor) -> Result<Arc<Space>>) -> Result<()> {
+    pub(crate) fn load_restores(
+        &self,
+        open: impl Fn(Descriptor) -> Result<Arc<Space>>,
+    ) -> Result<()> {
         for json in self.meta().restores()? {
-            let record: Record =
-                serde_json::from_slice(&json).map_err(|e| Error::corrupt(format!("restore record: {e}")))?;
+            let record: Record = serde_json::from_slice(&json)
+                .map_err(|e| Error::corrupt(format!("restore record: {e}")))?;
             let space = open(hidden_descriptor(&record))?;
             if !self.is_read_only() {
                 hold_compactions(&space, true)?;
             }
-            self.restores().hidden.lock().insert(record.key(), Hidden::new(record, space));
+            self.restores()
+                .hidden
+                .lock()
+                .insert(record.key(), Hidden::new(record, space));
         }
         Ok(())
     }
@@ -308,7 +391,12 @@ impl Engine {
 
 /// The descriptor of a keyspace that is published at `ts`.
 fn published_descriptor(record: &Record, ts: Timestamp) -> Descriptor {
-    Descriptor { created: ts, introduced: ts, index_since: ts, ..hidden_descriptor(record) }
+    Descriptor {
+        created: ts,
+        introduced: ts,
+        index_since: ts,
+        ..hidden_descriptor(record)
+    }
 }
 
 /// The descriptor of a keyspace that is not visible yet.

@@ -31,16 +31,27 @@ impl Engine {
         compression: Compression,
         keep: &dyn Fn(&[u8], Timestamp) -> bool,
     ) -> Result<Option<SstSummary>> {
-        let scratch =
-            tempfile::tempdir_in(self.staging_dir()).map_err(Error::path("create a folder in", self.staging_dir()))?;
-        let options = Options { auto_compactions: false, block_cache_bytes: 8 << 20, ..Options::default() };
+        let scratch = tempfile::tempdir_in(self.staging_dir())
+            .map_err(Error::path("create a folder in", self.staging_dir()))?;
+        let options = Options {
+            auto_compactions: false,
+            block_cache_bytes: 8 << 20,
+            ..Options::default()
+        };
         let settings = RocksSettings::new(&options);
         let families = vec![
             ("default".to_owned(), CfKind::Meta),
-            (SCRATCH_FAMILY.to_owned(), CfKind::Versioned { threshold: Arc::default() }),
+            (
+                SCRATCH_FAMILY.to_owned(),
+                CfKind::Versioned {
+                    threshold: Arc::default(),
+                },
+            ),
         ];
         let db = Db::open(scratch.path(), &settings, families)?;
-        let cf = db.family(SCRATCH_FAMILY).ok_or_else(|| Error::corrupt("a scratch database has no rows"))?;
+        let cf = db
+            .family(SCRATCH_FAMILY)
+            .ok_or_else(|| Error::corrupt("a scratch database has no rows"))?;
         ingest(&cf, &[from.to_owned()])?;
         let (lower, upper) = key::range_bounds(&KeyRange::all());
         let mut iter = RawIter::new(&cf, RawIter::scan_options(lower, upper));
@@ -53,7 +64,9 @@ impl Engine {
                     Some(open) => open,
                     None => self.sst_writer(to, compression)?,
                 };
-                writer.insert(file).add(&user, ts, value::decode_value(bytes)?.into_option())?;
+                writer
+                    .insert(file)
+                    .add(&user, ts, value::decode_value(bytes)?.into_option())?;
             }
             iter.next();
         }

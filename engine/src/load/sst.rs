@@ -80,10 +80,16 @@ impl SstWriter {
         self.stored_key.clear();
         key::encode_into(&mut self.stored_key, user, ts);
         if self.summary.entries > 0 && self.stored_key <= self.last_stored {
-            return Err(Error::OutOfOrder { what: "SST file", key: icecore_mvcc::text::preview(user) });
+            return Err(Error::OutOfOrder {
+                what: "SST file",
+                key: icecore_mvcc::text::preview(user),
+            });
         }
         self.stored_value.clear();
-        value::encode_into(&mut self.stored_value, row.map_or(Value::Tombstone, Value::Put));
+        value::encode_into(
+            &mut self.stored_value,
+            row.map_or(Value::Tombstone, Value::Put),
+        );
         self.writer.put(&self.stored_key, &self.stored_value)?;
         let summary = &mut self.summary;
         if summary.entries == 0 {
@@ -119,7 +125,8 @@ impl SstWriter {
     pub fn finish(self) -> Result<SstSummary> {
         self.writer.finish()?;
         let mut summary = self.summary;
-        let metadata = std::fs::metadata(&summary.path).map_err(Error::path("look at", &summary.path))?;
+        let metadata =
+            std::fs::metadata(&summary.path).map_err(Error::path("look at", &summary.path))?;
         summary.file_bytes = metadata.len();
         if let Some(parent) = summary.path.parent() {
             sync_dir(parent)?;

@@ -38,14 +38,23 @@ impl Keyspace {
     pub fn get_at(&self, at: &Snapshot, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.check_snapshot(at)?;
         let space = self.space();
-        get_at(space, &mut space.pool().take(space.cf())?, key, at.timestamp())
+        get_at(
+            space,
+            &mut space.pool().take(space.cf())?,
+            key,
+            at.timestamp(),
+        )
     }
 
     /// The values of many keys as of a snapshot, in the order of the keys given.
     ///
     /// # Errors
     /// As [`Keyspace::get_at`].
-    pub fn multi_get_at<K: AsRef<[u8]>>(&self, at: &Snapshot, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
+    pub fn multi_get_at<K: AsRef<[u8]>>(
+        &self,
+        at: &Snapshot,
+        keys: &[K],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
         self.check_snapshot(at)?;
         let space = self.space();
         let mut iter = space.pool().take(space.cf())?;
@@ -69,13 +78,23 @@ impl Keyspace {
     /// As [`Keyspace::get_at`].
     pub fn versions(&self, at: &Snapshot, key: &[u8]) -> Result<Vec<Version>> {
         self.full(&KeyRange::single(key), at, true)?
-            .map(|row| row.map(|row| Version { ts: row.ts, value: row.value }))
+            .map(|row| {
+                row.map(|row| Version {
+                    ts: row.ts,
+                    value: row.value,
+                })
+            })
             .collect()
     }
 }
 
 /// One point read. The caller checks the threshold.
-fn get_at(space: &Space, iter: &mut PooledIter<'_>, key: &[u8], ts: Timestamp) -> Result<Option<Vec<u8>>> {
+fn get_at(
+    space: &Space,
+    iter: &mut PooledIter<'_>,
+    key: &[u8],
+    ts: Timestamp,
+) -> Result<Option<Vec<u8>>> {
     let stored = key::encode_key(key, ts);
     let Some((found, bytes)) = iter.seek(&stored)? else {
         return Ok(None);

@@ -102,12 +102,19 @@ impl Scan {
         };
         self.done = false;
         let value = match self.direction {
-            ScanDirection::Forward => {
-                self.iter.item().and_then(|(_, v)| v.split_first()).map(|(_, v)| v).unwrap_or_default()
-            }
+            ScanDirection::Forward => self
+                .iter
+                .item()
+                .and_then(|(_, v)| v.split_first())
+                .map(|(_, v)| v)
+                .unwrap_or_default(),
             ScanDirection::Reverse => &self.value,
         };
-        Ok(Some(EntryRef { key: &self.key, ts, value }))
+        Ok(Some(EntryRef {
+            key: &self.key,
+            ts,
+            value,
+        }))
     }
 
     /// Goes to the next key's newest version at or before the snapshot that is a put.
@@ -177,7 +184,8 @@ impl Scan {
             let found = self.newest_going_back()?;
             if let Some((ts, true)) = found {
                 self.key.clear();
-                key::decode_prefix_into(&mut self.key, &self.prefix).map_err(|e| damaged(self.keyspace.space(), e))?;
+                key::decode_prefix_into(&mut self.key, &self.prefix)
+                    .map_err(|e| damaged(self.keyspace.space(), e))?;
                 return Ok(Some(ts));
             }
         }
@@ -226,7 +234,11 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.next_ref() {
-            Ok(Some(row)) => Some(Ok(Entry { key: row.key.to_vec(), ts: row.ts, value: row.value.to_vec() })),
+            Ok(Some(row)) => Some(Ok(Entry {
+                key: row.key.to_vec(),
+                ts: row.ts,
+                value: row.value.to_vec(),
+            })),
             Ok(None) => None,
             Err(e) => Some(Err(e)),
         }
@@ -235,7 +247,8 @@ impl Iterator for Scan {
 
 /// Prefix and timestamp of a stored key.
 pub(super) fn split(stored: &[u8]) -> Result<(&[u8], Timestamp)> {
-    key::split(stored).ok_or_else(|| crate::Error::corrupt("a stored key is shorter than its timestamp"))
+    key::split(stored)
+        .ok_or_else(|| crate::Error::corrupt("a stored key is shorter than its timestamp"))
 }
 
 fn seek_target(prefix: &[u8], ts: Timestamp, out: &mut Vec<u8>) {

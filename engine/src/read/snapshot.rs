@@ -58,7 +58,12 @@ impl Watermark {
         let mut pins = self.pins.lock();
         let ts = ts();
         *pins.entry(ts).or_insert(0) += 1;
-        Snapshot { pin: Arc::new(Pin { watermark: Arc::clone(self), ts }) }
+        Snapshot {
+            pin: Arc::new(Pin {
+                watermark: Arc::clone(self),
+                ts,
+            }),
+        }
     }
 
     /// The oldest time that a reader holds.
@@ -78,7 +83,9 @@ impl Keyspace {
     /// threshold back, and neither below the threshold nor after the drop.
     pub(super) fn check_snapshot(&self, at: &Snapshot) -> Result<()> {
         if !Arc::ptr_eq(&at.pin.watermark, self.engine().watermark()) {
-            return Err(Error::ForeignHandle { what: format!("the snapshot at {}", at.timestamp()) });
+            return Err(Error::ForeignHandle {
+                what: format!("the snapshot at {}", at.timestamp()),
+            });
         }
         self.space().check_readable(at.timestamp())
     }

@@ -35,7 +35,11 @@ pub struct RowRef<'a> {
 impl RowRef<'_> {
     /// A copy that can be kept.
     pub fn to_owned(self) -> VersionRow {
-        VersionRow { key: self.key.to_vec(), ts: self.ts, value: self.value.map(<[u8]>::to_vec) }
+        VersionRow {
+            key: self.key.to_vec(),
+            ts: self.ts,
+            value: self.value.map(<[u8]>::to_vec),
+        }
     }
 }
 
@@ -45,7 +49,11 @@ pub(crate) enum Pick {
     /// Every version in `(floor, at]`, and the newest at or below `floor` if it is a put.
     Full { at: Timestamp, floor: Timestamp },
     /// Every version in `(after, until]`, or only the newest of each key.
-    Window { after: Timestamp, until: Timestamp, latest: bool },
+    Window {
+        after: Timestamp,
+        until: Timestamp,
+        latest: bool,
+    },
 }
 
 /// What to do with a version, and then with the rest of its key.
@@ -101,7 +109,10 @@ impl Keyspace {
         if history {
             // Only now: what the threshold allowed to be dropped before the view was taken lies
             // below it.
-            versions.pick = Pick::Full { at: ts, floor: self.threshold() };
+            versions.pick = Pick::Full {
+                at: ts,
+                floor: self.threshold(),
+            };
         }
         Ok(versions)
     }
@@ -111,10 +122,18 @@ impl Keyspace {
     ///
     /// # Errors
     /// As [`Keyspace::full`].
-    pub fn full_since(&self, range: &KeyRange, at: &Snapshot, floor: &Snapshot) -> Result<Versions> {
+    pub fn full_since(
+        &self,
+        range: &KeyRange,
+        at: &Snapshot,
+        floor: &Snapshot,
+    ) -> Result<Versions> {
         self.check_snapshot(floor)?;
         self.check_snapshot(at)?;
-        let pick = Pick::Full { at: at.timestamp(), floor: floor.timestamp().min(at.timestamp()) };
+        let pick = Pick::Full {
+            at: at.timestamp(),
+            floor: floor.timestamp().min(at.timestamp()),
+        };
         Ok(Versions::new(self, range, pick, floor.clone()))
     }
 
@@ -162,9 +181,15 @@ impl Versions {
             return Ok(None);
         };
         let bytes = self.iter.item().map(|(_, bytes)| bytes).unwrap_or_default();
-        let value = value::decode_value(bytes).map_err(|e| damaged(self.keyspace.space(), e))?.into_option();
+        let value = value::decode_value(bytes)
+            .map_err(|e| damaged(self.keyspace.space(), e))?
+            .into_option();
         self.done = false;
-        Ok(Some(RowRef { key: &self.key, ts, value }))
+        Ok(Some(RowRef {
+            key: &self.key,
+            ts,
+            value,
+        }))
     }
 
     fn advance(&mut self) -> Result<Option<Timestamp>> {
@@ -191,7 +216,9 @@ impl Versions {
                 }
                 continue;
             }
-            let step = self.pick.step(ts, bytes.first() == Some(&value::TAG_TOMBSTONE));
+            let step = self
+                .pick
+                .step(ts, bytes.first() == Some(&value::TAG_TOMBSTONE));
             if matches!(step, Step::ShowLast | Step::PassKey) {
                 self.passing.clear();
                 self.passing.extend_from_slice(prefix);
@@ -199,7 +226,8 @@ impl Versions {
             }
             if matches!(step, Step::Show | Step::ShowLast) {
                 self.key.clear();
-                key::decode_prefix_into(&mut self.key, prefix).map_err(|e| damaged(self.keyspace.space(), e))?;
+                key::decode_prefix_into(&mut self.key, prefix)
+                    .map_err(|e| damaged(self.keyspace.space(), e))?;
                 return Ok(Some(ts));
             }
             self.iter.next();

@@ -27,11 +27,18 @@ pub(crate) struct Cf {
 
 impl Db {
     /// Opens for writing; `families` must name every column family of an existing database.
-    pub(crate) fn open(path: &Path, settings: &RocksSettings, families: Vec<(String, CfKind)>) -> Result<Arc<Self>> {
+    pub(crate) fn open(
+        path: &Path,
+        settings: &RocksSettings,
+        families: Vec<(String, CfKind)>,
+    ) -> Result<Arc<Self>> {
         let descriptors = Self::descriptors(settings, families);
         let inner = Inner::open_cf_descriptors(&settings.database(), path, descriptors)
             .map_err(Error::rocks("open the database"))?;
-        Ok(Arc::new(Self { inner, read_only: false }))
+        Ok(Arc::new(Self {
+            inner,
+            read_only: false,
+        }))
     }
 
     /// Opens without ever writing. No other process may write meanwhile.
@@ -41,12 +48,19 @@ impl Db {
         families: Vec<(String, CfKind)>,
     ) -> Result<Arc<Self>> {
         let descriptors = Self::descriptors(settings, families);
-        let inner = Inner::open_cf_descriptors_read_only(&settings.database(), path, descriptors, false)
-            .map_err(Error::rocks("open the database read-only"))?;
-        Ok(Arc::new(Self { inner, read_only: true }))
+        let inner =
+            Inner::open_cf_descriptors_read_only(&settings.database(), path, descriptors, false)
+                .map_err(Error::rocks("open the database read-only"))?;
+        Ok(Arc::new(Self {
+            inner,
+            read_only: true,
+        }))
     }
 
-    fn descriptors(settings: &RocksSettings, families: Vec<(String, CfKind)>) -> Vec<ColumnFamilyDescriptor> {
+    fn descriptors(
+        settings: &RocksSettings,
+        families: Vec<(String, CfKind)>,
+    ) -> Vec<ColumnFamilyDescriptor> {
         families
             .into_iter()
             .map(|(name, kind)| ColumnFamilyDescriptor::new(name, settings.family(&kind)))
@@ -55,7 +69,8 @@ impl Db {
 
     /// Names of the column families of the database at `path`.
     pub(crate) fn families(path: &Path) -> Result<Vec<String>> {
-        Inner::list_cf(&rocksdb::Options::default(), path).map_err(Error::rocks("list the column families"))
+        Inner::list_cf(&rocksdb::Options::default(), path)
+            .map_err(Error::rocks("list the column families"))
     }
 
     /// The column family called `name`, if it is open.
@@ -64,18 +79,32 @@ impl Db {
         // SAFETY: the handle is valid while the database is open. `Cf` holds an `Arc` of the
         // database beside it, and drops the handle first, so 'static is never outlived.
         let handle: Arc<BoundColumnFamily<'static>> = unsafe { std::mem::transmute(handle) };
-        Some(Cf { handle, db: Arc::clone(self) })
+        Some(Cf {
+            handle,
+            db: Arc::clone(self),
+        })
     }
 
     /// Creates a column family.
-    pub(crate) fn create_family(self: &Arc<Self>, name: &str, settings: &RocksSettings, kind: &CfKind) -> Result<Cf> {
-        self.inner.create_cf(name, &settings.family(kind)).map_err(Error::rocks("create a column family"))?;
-        self.family(name).ok_or_else(|| Error::corrupt(format!("column family {name} vanished after its creation")))
+    pub(crate) fn create_family(
+        self: &Arc<Self>,
+        name: &str,
+        settings: &RocksSettings,
+        kind: &CfKind,
+    ) -> Result<Cf> {
+        self.inner
+            .create_cf(name, &settings.family(kind))
+            .map_err(Error::rocks("create a column family"))?;
+        self.family(name).ok_or_else(|| {
+            Error::corrupt(format!("column family {name} vanished after its creation"))
+        })
     }
 
     /// Drops a column family; its files go when the last handle and iterator are dropped.
     pub(crate) fn drop_family(&self, name: &str) -> Result<()> {
-        self.inner.drop_cf(name).map_err(Error::rocks("drop a column family"))
+        self.inner
+            .drop_cf(name)
+            .map_err(Error::rocks("drop a column family"))
     }
 
     /// The wrapper's handle, for calls that need no lifetime tricks.
@@ -102,16 +131,24 @@ impl Cf {
 
     /// Writes the memtable to SST files.
     pub(crate) fn flush(&self, action: &'static str) -> Result<()> {
-        self.db().flush_cf(&self.handle).map_err(Error::rocks(action))
+        self.db()
+            .flush_cf(&self.handle)
+            .map_err(Error::rocks(action))
     }
 
     /// The stored value of exactly this key.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.db().get_cf(&self.handle, key).map_err(Error::rocks("read a record"))
+        self.db()
+            .get_cf(&self.handle, key)
+            .map_err(Error::rocks("read a record"))
     }
 
     /// An integer property of this column family; 0 where RocksDB has none.
     pub(crate) fn property(&self, name: &str) -> u64 {
-        self.db().property_int_value_cf(&self.handle, name).ok().flatten().unwrap_or(0)
+        self.db()
+            .property_int_value_cf(&self.handle, name)
+            .ok()
+            .flatten()
+            .unwrap_or(0)
     }
 }

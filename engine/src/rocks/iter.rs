@@ -19,8 +19,12 @@ impl RawIter {
         let iter = cf.db().raw_iterator_cf_opt(cf.handle(), options);
         // SAFETY: the iterator borrows the database, which `cf` keeps open for as long as this
         // struct lives; the iterator is dropped first.
-        let iter: DBRawIteratorWithThreadMode<'static, Inner> = unsafe { std::mem::transmute(iter) };
-        Self { iter, cf: cf.clone() }
+        let iter: DBRawIteratorWithThreadMode<'static, Inner> =
+            unsafe { std::mem::transmute(iter) };
+        Self {
+            iter,
+            cf: cf.clone(),
+        }
     }
 
     /// Options of a scan in total order between two stored keys.
@@ -47,7 +51,9 @@ impl RawIter {
             // Nothing changes, and RocksDB refuses to refresh iterators of such a database.
             return Ok(());
         }
-        self.iter.refresh().map_err(Error::rocks("refresh an iterator"))
+        self.iter
+            .refresh()
+            .map_err(Error::rocks("refresh an iterator"))
     }
 
     /// To the first key at or after `key`.

@@ -37,7 +37,10 @@ pub(crate) struct RocksSettings {
 impl RocksSettings {
     /// Settings of one engine; allocates its block cache.
     pub(crate) fn new(options: &Options) -> Self {
-        Self { options: options.clone(), cache: Cache::new_lru_cache(options.block_cache_bytes) }
+        Self {
+            options: options.clone(),
+            cache: Cache::new_lru_cache(options.block_cache_bytes),
+        }
     }
 
     /// Options of the database as a whole.
@@ -93,14 +96,25 @@ impl RocksSettings {
     /// Options of SST files that go out and come back: those of a keyspace, so that a restored
     /// file has its prefix bloom, in one compression and without a filter.
     pub(crate) fn sst_file(&self, compression: Compression) -> rocksdb::Options {
-        let mut cf = self.family(&CfKind::Versioned { threshold: Arc::default() });
+        let mut cf = self.family(&CfKind::Versioned {
+            threshold: Arc::default(),
+        });
         cf.set_compression_type(codec(compression));
         cf.set_bottommost_compression_type(codec(compression));
         cf
     }
 
-    fn versioned(&self, cf: &mut rocksdb::Options, table: &mut BlockBasedOptions, threshold: &Arc<AtomicU64>) {
-        cf.set_prefix_extractor(SliceTransform::create(PREFIX_EXTRACTOR, prefix_of, Some(key::is_stored_key)));
+    fn versioned(
+        &self,
+        cf: &mut rocksdb::Options,
+        table: &mut BlockBasedOptions,
+        threshold: &Arc<AtomicU64>,
+    ) {
+        cf.set_prefix_extractor(SliceTransform::create(
+            PREFIX_EXTRACTOR,
+            prefix_of,
+            Some(key::is_stored_key),
+        ));
         cf.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
         cf.set_compaction_filter_factory(ShadowFilterFactory::new(Arc::clone(threshold)));
         if self.options.bloom_bits_per_key > 0 {

@@ -24,13 +24,20 @@ impl RawSstWriter {
         // SAFETY: `open` asks for a borrow as long as the options', but keeps no reference to the
         // writer; this one ends with the call.
         let borrowed: &'static SstFileWriter<'static> = unsafe { &*std::ptr::from_ref(&writer) };
-        borrowed.open(path).map_err(Error::rocks("create an SST file"))?;
-        Ok(Self { writer, _options: options })
+        borrowed
+            .open(path)
+            .map_err(Error::rocks("create an SST file"))?;
+        Ok(Self {
+            writer,
+            _options: options,
+        })
     }
 
     /// Adds a row; stored keys must ascend.
     pub(crate) fn put(&mut self, stored: &[u8], value: &[u8]) -> Result<()> {
-        self.writer.put(stored, value).map_err(Error::rocks("write an SST file"))
+        self.writer
+            .put(stored, value)
+            .map_err(Error::rocks("write an SST file"))
     }
 
     /// Bytes written so far.
@@ -40,6 +47,8 @@ impl RawSstWriter {
 
     /// Completes and syncs the file. It must have a row.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.writer.finish().map_err(Error::rocks("finish an SST file"))
+        self.writer
+            .finish()
+            .map_err(Error::rocks("finish an SST file"))
     }
 }

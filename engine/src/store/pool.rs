@@ -29,7 +29,10 @@ pub(crate) struct PooledIter<'a> {
 
 impl IteratorPool {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { idle: Mutex::new(Vec::new()), capacity }
+        Self {
+            idle: Mutex::new(Vec::new()),
+            capacity,
+        }
     }
 
     /// An iterator that sees the database as it is now.
@@ -42,14 +45,20 @@ impl IteratorPool {
             }
             None => RawIter::new(cf, RawIter::point_options()),
         };
-        Ok(PooledIter { pool: self, iter: Some(iter) })
+        Ok(PooledIter {
+            pool: self,
+            iter: Some(iter),
+        })
     }
 
     /// Gives back iterators that have been idle for longer than `age`.
     pub(crate) fn evict_idle(&self, age: Duration) {
         let old: Vec<Idle> = {
             let mut idle = self.idle.lock();
-            let fresh = idle.iter().position(|i| i.since.elapsed() < age).unwrap_or(idle.len());
+            let fresh = idle
+                .iter()
+                .position(|i| i.since.elapsed() < age)
+                .unwrap_or(idle.len());
             idle.drain(..fresh).collect()
         };
         // Dropped outside the lock: freeing an iterator may delete files.
@@ -78,7 +87,10 @@ impl Drop for PooledIter<'_> {
         };
         let mut idle = self.pool.idle.lock();
         if idle.len() < self.pool.capacity {
-            idle.push(Idle { iter, since: Instant::now() });
+            idle.push(Idle {
+                iter,
+                since: Instant::now(),
+            });
         }
     }
 }

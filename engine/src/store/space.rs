@@ -27,7 +27,12 @@ pub(crate) struct Space {
 
 impl Space {
     /// A keyspace whose threshold (given in `filter_threshold`) is in force already.
-    pub(crate) fn new(descriptor: Descriptor, cf: Cf, filter_threshold: Arc<AtomicU64>, pooled: usize) -> Self {
+    pub(crate) fn new(
+        descriptor: Descriptor,
+        cf: Cf,
+        filter_threshold: Arc<AtomicU64>,
+        pooled: usize,
+    ) -> Self {
         Self {
             id: descriptor.id,
             name: descriptor.name.clone(),
@@ -90,7 +95,10 @@ impl Space {
     /// An error if it was dropped at or before `at`.
     pub(crate) fn check_exists_at(&self, at: Timestamp) -> Result<()> {
         match self.dropped() {
-            Some(dropped) if dropped <= at => Err(Error::KeyspaceDropped { name: self.name.clone(), dropped }),
+            Some(dropped) if dropped <= at => Err(Error::KeyspaceDropped {
+                name: self.name.clone(),
+                dropped,
+            }),
             _ => Ok(()),
         }
     }
@@ -112,14 +120,19 @@ impl Space {
 
     /// Lets the compaction filter drop what `to` makes unreadable. Only once `to` is durable.
     pub(crate) fn raise_filter_threshold(&self, to: Timestamp) {
-        self.filter_threshold.fetch_max(to.nanos(), Ordering::AcqRel);
+        self.filter_threshold
+            .fetch_max(to.nanos(), Ordering::AcqRel);
     }
 
     /// An error if a read at `at` may be incomplete.
     pub(crate) fn check_readable(&self, at: Timestamp) -> Result<()> {
         let threshold = self.threshold();
         if at < threshold {
-            return Err(Error::BelowThreshold { keyspace: self.name.clone(), requested: at, threshold });
+            return Err(Error::BelowThreshold {
+                keyspace: self.name.clone(),
+                requested: at,
+                threshold,
+            });
         }
         self.check_exists_at(at)
     }

@@ -54,8 +54,12 @@ impl Engine {
         self.check_writable("begin a transaction")?;
         // Keeps thresholds below the start until the transaction has its own pin.
         let _hold = self.snapshot();
-        let start = self.sequencer().last_assigned(|start| self.tracker().begin(start));
-        let snapshot = self.snapshot_at(start).inspect_err(|_| self.tracker().end(start))?;
+        let start = self
+            .sequencer()
+            .last_assigned(|start| self.tracker().begin(start));
+        let snapshot = self
+            .snapshot_at(start)
+            .inspect_err(|_| self.tracker().end(start))?;
         Ok(Transaction {
             engine: self.clone(),
             snapshot,
@@ -78,7 +82,11 @@ impl Transaction {
     /// # Errors
     /// As [`Keyspace::get_at`].
     pub fn get(&mut self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(own) = self.writes.get(&keyspace.id()).and_then(|(_, rows)| rows.get(key)) {
+        if let Some(own) = self
+            .writes
+            .get(&keyspace.id())
+            .and_then(|(_, rows)| rows.get(key))
+        {
             return Ok(own.clone());
         }
         if self.isolation == Isolation::Serializable {
@@ -103,8 +111,13 @@ impl Transaction {
         }
         let base = keyspace.scan(&self.snapshot, range, direction)?;
         let own = self.writes.get(&keyspace.id()).map(|(_, rows)| rows);
-        let own = own.into_iter().flatten().filter(|(key, _)| range.contains(key));
-        let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let own = own
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| range.contains(key));
+        let own = own
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         Ok(TransactionScan::new(base, own, direction))
     }
 
@@ -119,7 +132,10 @@ impl Transaction {
     }
 
     fn write(&mut self, keyspace: &Keyspace, key: Vec<u8>, value: Option<Vec<u8>>) {
-        let (_, rows) = self.writes.entry(keyspace.id()).or_insert_with(|| (keyspace.clone(), BTreeMap::new()));
+        let (_, rows) = self
+            .writes
+            .entry(keyspace.id())
+            .or_insert_with(|| (keyspace.clone(), BTreeMap::new()));
         rows.insert(key, value);
     }
 
@@ -140,7 +156,8 @@ impl Transaction {
             keys: std::mem::take(&mut self.read_keys),
             ranges: std::mem::take(&mut self.read_ranges),
         };
-        self.engine.commit_validated(batch, durability, Some(&reads))
+        self.engine
+            .commit_validated(batch, durability, Some(&reads))
     }
 
     /// Gives the transaction up; the same as dropping it.

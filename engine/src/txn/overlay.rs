@@ -18,23 +18,39 @@ pub struct TransactionScan {
 
 impl TransactionScan {
     /// Merges a scan with own writes, given in ascending order.
-    pub(super) fn new(base: Scan, mut own: VecDeque<(Vec<u8>, Option<Vec<u8>>)>, direction: ScanDirection) -> Self {
+    pub(super) fn new(
+        base: Scan,
+        mut own: VecDeque<(Vec<u8>, Option<Vec<u8>>)>,
+        direction: ScanDirection,
+    ) -> Self {
         if direction == ScanDirection::Reverse {
             own.make_contiguous().reverse();
         }
-        Self { base, ahead: None, own, direction, failed: false }
+        Self {
+            base,
+            ahead: None,
+            own,
+            direction,
+            failed: false,
+        }
     }
 
     fn step(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         loop {
             if self.ahead.is_none() {
-                self.ahead = self.base.next().transpose()?.map(|entry| (entry.key, entry.value));
+                self.ahead = self
+                    .base
+                    .next()
+                    .transpose()?
+                    .map(|entry| (entry.key, entry.value));
             }
             let order = match (&self.ahead, self.own.front()) {
                 (None, None) => return Ok(None),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some((base, _)), Some((own, _))) if self.direction == ScanDirection::Forward => base.cmp(own),
+                (Some((base, _)), Some((own, _))) if self.direction == ScanDirection::Forward => {
+                    base.cmp(own)
+                }
                 (Some((base, _)), Some((own, _))) => own.cmp(base),
             };
             if order == Ordering::Less {

@@ -86,7 +86,12 @@ impl Tracker {
         if let Some(reads) = reads {
             state.check(ops, reads)?;
         }
-        state.enter(ts, ops.iter().map(|op| (op.space.id(), op.key.clone())).collect());
+        state.enter(
+            ts,
+            ops.iter()
+                .map(|op| (op.space.id(), op.key.clone()))
+                .collect(),
+        );
         state.bound(MAX_TRACKED_BYTES);
         Ok(())
     }
@@ -115,7 +120,9 @@ impl State {
     /// Forgets the oldest commits until the rest takes no more than this.
     fn bound(&mut self, max_bytes: usize) {
         while self.bytes > max_bytes && self.by_time.len() > 1 {
-            let Some(ts) = self.forget_oldest() else { return };
+            let Some(ts) = self.forget_oldest() else {
+                return;
+            };
             self.forgotten = ts;
         }
     }
@@ -136,7 +143,11 @@ impl State {
             return Err(Error::TransactionTooOld { start: reads.start });
         }
         let keyspaces = ops.iter().map(|op| op.space.id());
-        let read = reads.keys.iter().map(|(id, _)| *id).chain(reads.ranges.iter().map(|(id, _)| *id));
+        let read = reads
+            .keys
+            .iter()
+            .map(|(id, _)| *id)
+            .chain(reads.ranges.iter().map(|(id, _)| *id));
         for id in keyspaces.chain(read) {
             if let Some(&at) = self.loads.get(&id).filter(|at| **at > reads.start) {
                 return Err(conflict(ops, id, b"", at));
@@ -145,7 +156,11 @@ impl State {
         let written = ops.iter().map(|op| (op.space.id(), &op.key));
         let read = reads.keys.iter().map(|(id, key)| (*id, key));
         for (id, key) in written.chain(read) {
-            if let Some(&at) = self.recent.get(&(id, key.clone())).filter(|at| **at > reads.start) {
+            if let Some(&at) = self
+                .recent
+                .get(&(id, key.clone()))
+                .filter(|at| **at > reads.start)
+            {
                 return Err(conflict(ops, id, key, at));
             }
         }
@@ -158,7 +173,11 @@ impl State {
             if range.is_empty() {
                 continue;
             }
-            if let Some(((_, key), &at)) = self.recent.range((from, to)).find(|(_, at)| **at > reads.start) {
+            if let Some(((_, key), &at)) = self
+                .recent
+                .range((from, to))
+                .find(|(_, at)| **at > reads.start)
+            {
                 return Err(conflict(ops, *id, key, at));
             }
         }
@@ -171,7 +190,11 @@ impl State {
             *self = Self::default();
             return;
         };
-        while self.by_time.first_key_value().is_some_and(|(ts, _)| *ts <= oldest) {
+        while self
+            .by_time
+            .first_key_value()
+            .is_some_and(|(ts, _)| *ts <= oldest)
+        {
             self.forget_oldest();
         }
         self.loads.retain(|_, ts| *ts > oldest);
@@ -183,8 +206,15 @@ fn tracked_bytes(key: &(KeyspaceId, Vec<u8>)) -> usize {
 }
 
 fn conflict(ops: &[Op], id: KeyspaceId, key: &[u8], at: Timestamp) -> Error {
-    let name = ops.iter().find(|op| op.space.id() == id).map(|op| op.space.name().to_owned());
+    let name = ops
+        .iter()
+        .find(|op| op.space.id() == id)
+        .map(|op| op.space.name().to_owned());
     let keyspace = name.unwrap_or_else(|| format!("with id {}", id.get()));
     metrics::counter!("icecore_engine_conflicts_total").increment(1);
-    Error::Conflict { keyspace, key: text::preview(key), at }
+    Error::Conflict {
+        keyspace,
+        key: text::preview(key),
+        at,
+    }
 }

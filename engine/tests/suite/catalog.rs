@@ -15,26 +15,53 @@ fn names_are_checked_and_unique_while_live() {
     let engine = db.engine();
     let settings = KeyspaceSettings::default;
     for bad in ["", ".", "a..b", "has space", "a/b", "ü"] {
-        assert!(matches!(engine.create_keyspace(bad, settings()), Err(Error::Invalid(_))), "{bad:?}");
+        assert!(
+            matches!(
+                engine.create_keyspace(bad, settings()),
+                Err(Error::Invalid(_))
+            ),
+            "{bad:?}"
+        );
     }
     let first = engine.create_keyspace("bank.a", settings()).unwrap();
-    assert!(matches!(engine.create_keyspace("bank.a", settings()), Err(Error::KeyspaceExists { .. })));
+    assert!(matches!(
+        engine.create_keyspace("bank.a", settings()),
+        Err(Error::KeyspaceExists { .. })
+    ));
     engine.drop_keyspace("bank.a").unwrap();
     let second = engine.create_keyspace("bank.a", settings()).unwrap();
     assert_ne!(first.id(), second.id(), "an id is never given twice");
     assert!(first.is_dropped() && !second.is_dropped());
-    assert!(matches!(engine.drop_keyspace("bank.b"), Err(Error::NoSuchKeyspace { .. })));
-    assert!(matches!(engine.alter_keyspace("bank.b", settings()), Err(Error::NoSuchKeyspace { .. })));
+    assert!(matches!(
+        engine.drop_keyspace("bank.b"),
+        Err(Error::NoSuchKeyspace { .. })
+    ));
+    assert!(matches!(
+        engine.alter_keyspace("bank.b", settings()),
+        Err(Error::NoSuchKeyspace { .. })
+    ));
 }
 
 #[test]
 fn settings_are_checked_altered_and_kept() {
     let mut db = Fixture::new();
-    let bad = KeyspaceSettings { locality: BTreeMap::from([("a=b".to_owned(), "c".to_owned())]), ..Default::default() };
-    assert!(matches!(db.engine().create_keyspace("a", bad.clone()), Err(Error::Invalid(_))));
+    let bad = KeyspaceSettings {
+        locality: BTreeMap::from([("a=b".to_owned(), "c".to_owned())]),
+        ..Default::default()
+    };
+    assert!(matches!(
+        db.engine().create_keyspace("a", bad.clone()),
+        Err(Error::Invalid(_))
+    ));
     let keyspace = db.keyspace("a");
-    assert!(matches!(db.engine().alter_keyspace("a", bad), Err(Error::Invalid(_))));
-    let settings = KeyspaceSettings { gc_ttl: Duration::from_secs(60), ..Default::default() };
+    assert!(matches!(
+        db.engine().alter_keyspace("a", bad),
+        Err(Error::Invalid(_))
+    ));
+    let settings = KeyspaceSettings {
+        gc_ttl: Duration::from_secs(60),
+        ..Default::default()
+    };
     let altered = db.engine().alter_keyspace("a", settings.clone()).unwrap();
     assert_eq!(altered.settings, settings);
     assert_eq!(keyspace.descriptor(), altered);
@@ -54,7 +81,12 @@ fn the_past_shows_the_keyspaces_it_had() {
     let dropped = db.engine().drop_keyspace("db.a").unwrap();
     let after = db.tick().prev();
     let names = |db: &Fixture, at: Timestamp| -> Vec<String> {
-        db.engine().descriptors_at(at).unwrap().into_iter().map(|d| d.name).collect()
+        db.engine()
+            .descriptors_at(at)
+            .unwrap()
+            .into_iter()
+            .map(|d| d.name)
+            .collect()
     };
     let check = |db: &Fixture| {
         assert_eq!(names(db, before), Vec::<String>::new());
@@ -63,12 +95,20 @@ fn the_past_shows_the_keyspaces_it_had() {
         assert_eq!(names(db, after), ["db.b"]);
         assert_eq!(names(db, dropped), ["db.b"]);
         assert_eq!(names(db, dropped.prev()), ["db.a", "db.b"]);
-        let live: Vec<String> = db.engine().keyspaces().iter().map(|k| k.name().to_owned()).collect();
+        let live: Vec<String> = db
+            .engine()
+            .keyspaces()
+            .iter()
+            .map(|k| k.name().to_owned())
+            .collect();
         assert_eq!(live, ["db.b"]);
         assert_eq!(db.engine().all_keyspaces().len(), 2);
     };
     check(&db);
-    assert!(matches!(db.engine().descriptors_at(ts(u64::MAX)), Err(Error::InFuture { .. })));
+    assert!(matches!(
+        db.engine().descriptors_at(ts(u64::MAX)),
+        Err(Error::InFuture { .. })
+    ));
     drop(a);
     db.reopen();
     check(&db);
@@ -81,8 +121,13 @@ fn a_dropped_keyspace_is_readable_before_its_drop_only() {
     let written = put(&a, "k", "v");
     let open_scan = db.engine().snapshot();
     let dropped = db.engine().drop_keyspace("a").unwrap();
-    assert!(matches!(a.put("k", "w", Durability::Buffered), Err(Error::KeyspaceDropped { .. })));
-    assert!(matches!(a.get(b"k"), Err(Error::KeyspaceDropped { dropped: at, .. }) if at == dropped));
+    assert!(matches!(
+        a.put("k", "w", Durability::Buffered),
+        Err(Error::KeyspaceDropped { .. })
+    ));
+    assert!(
+        matches!(a.get(b"k"), Err(Error::KeyspaceDropped { dropped: at, .. }) if at == dropped)
+    );
     assert_eq!(a.get_at(&open_scan, b"k").unwrap(), Some(b"v".to_vec()));
     let id = a.id();
     drop((a, open_scan));
@@ -93,8 +138,14 @@ fn a_dropped_keyspace_is_readable_before_its_drop_only() {
     let last = db.engine().snapshot_at(dropped.prev()).unwrap();
     assert_eq!(a.get_at(&last, b"k").unwrap(), Some(b"v".to_vec()));
     let at_drop = db.engine().snapshot_at(dropped).unwrap();
-    assert!(matches!(a.get_at(&at_drop, b"k"), Err(Error::KeyspaceDropped { .. })));
-    assert!(matches!(db.engine().keyspace("a"), Err(Error::NoSuchKeyspace { .. })));
+    assert!(matches!(
+        a.get_at(&at_drop, b"k"),
+        Err(Error::KeyspaceDropped { .. })
+    ));
+    assert!(matches!(
+        db.engine().keyspace("a"),
+        Err(Error::NoSuchKeyspace { .. })
+    ));
 }
 
 #[test]
@@ -129,12 +180,21 @@ fn system_rows_are_versioned_and_by_kind() {
     system.put("protected-by", "other", b"1".to_vec()).unwrap();
     system.delete("protected", "one").unwrap();
     assert_eq!(system.get("protected", "one").unwrap(), None);
-    assert_eq!(system.list("protected").unwrap(), [("two".to_owned(), b"[]".to_vec())]);
+    assert_eq!(
+        system.list("protected").unwrap(),
+        [("two".to_owned(), b"[]".to_vec())]
+    );
     let past = db.engine().snapshot_at(first).unwrap();
-    assert_eq!(system.list_at(&past, "protected").unwrap(), [("one".to_owned(), b"{}".to_vec())]);
+    assert_eq!(
+        system.list_at(&past, "protected").unwrap(),
+        [("one".to_owned(), b"{}".to_vec())]
+    );
     drop((system, past));
     db.reopen();
-    assert_eq!(db.engine().system().get("protected", "two").unwrap(), Some(b"[]".to_vec()));
+    assert_eq!(
+        db.engine().system().get("protected", "two").unwrap(),
+        Some(b"[]".to_vec())
+    );
 }
 
 /// Bug: a keyspace was visible in `descriptors_at` before `keyspace_by_id` knew it, so that a
@@ -156,7 +216,9 @@ fn whoever_sees_a_descriptor_finds_its_keyspace() {
             looks
         });
         for i in 0..60 {
-            engine.create_keyspace(&format!("ks{i}"), KeyspaceSettings::default()).unwrap();
+            engine
+                .create_keyspace(&format!("ks{i}"), KeyspaceSettings::default())
+                .unwrap();
         }
         stop.store(true, Ordering::Relaxed);
         assert!(watcher.join().unwrap() > 60);

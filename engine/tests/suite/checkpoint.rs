@@ -23,10 +23,16 @@ fn a_checkpoint_is_a_database_of_its_own() {
     assert_eq!(copy.forked_from(), Some(db.engine().id()));
     assert_eq!(db.engine().forked_from(), None);
     let in_copy = copy.keyspace("a").unwrap();
-    assert_eq!(scan(&in_copy, &KeyRange::all(), ScanDirection::Forward).len(), 500);
+    assert_eq!(
+        scan(&in_copy, &KeyRange::all(), ScanDirection::Forward).len(),
+        500
+    );
     put(&in_copy, "only here", "v");
     assert_eq!(a.get(b"only here").unwrap(), None);
-    assert!(matches!(db.engine().checkpoint(&dir), Err(Error::Io { .. })), "an existing folder is refused");
+    assert!(
+        matches!(db.engine().checkpoint(&dir), Err(Error::Io { .. })),
+        "an existing folder is refused"
+    );
 }
 
 #[test]
@@ -43,13 +49,23 @@ fn it_holds_every_acknowledged_commit_even_under_load() {
             let before = db.engine().visible();
             let acknowledged = {
                 let snapshot = db.engine().snapshot_at(before).unwrap();
-                a.scan(&snapshot, &KeyRange::all(), ScanDirection::Forward).unwrap().count()
+                a.scan(&snapshot, &KeyRange::all(), ScanDirection::Forward)
+                    .unwrap()
+                    .count()
             };
             let dir = db.path(&format!("copy-{round}"));
             db.engine().checkpoint(&dir).unwrap();
             let copy = Engine::open(&dir, &db.options).unwrap();
-            let rows = scan(&copy.keyspace("a").unwrap(), &KeyRange::all(), ScanDirection::Forward);
-            assert!(rows.len() >= acknowledged, "{} of {acknowledged}", rows.len());
+            let rows = scan(
+                &copy.keyspace("a").unwrap(),
+                &KeyRange::all(),
+                ScanDirection::Forward,
+            );
+            assert!(
+                rows.len() >= acknowledged,
+                "{} of {acknowledged}",
+                rows.len()
+            );
             assert!(copy.visible() >= before);
             copy.close().unwrap();
         }
@@ -64,5 +80,8 @@ fn a_checkpoint_that_was_cut_short_is_no_database() {
     let dir = db.path("copy");
     db.engine().checkpoint(&dir).unwrap();
     std::fs::remove_file(dir.join("ICECORE")).unwrap();
-    assert!(matches!(Engine::open(&dir, &db.options), Err(Error::NotADatabase { .. })));
+    assert!(matches!(
+        Engine::open(&dir, &db.options),
+        Err(Error::NotADatabase { .. })
+    ));
 }

@@ -17,7 +17,11 @@ fn it_follows_the_wall_clock_and_never_goes_back() {
     assert_eq!(put(&a, "k", "1"), ts(2 * START));
     assert_eq!(put(&a, "k", "2"), ts(2 * START).next());
     db.clock.set(ts(START));
-    assert_eq!(put(&a, "k", "3"), ts(2 * START + 2), "the wall clock went back");
+    assert_eq!(
+        put(&a, "k", "3"),
+        ts(2 * START + 2),
+        "the wall clock went back"
+    );
     assert_eq!(db.engine().now(), ts(2 * START + 2));
     db.clock.set(ts(3 * START));
     assert_eq!(db.engine().now(), ts(3 * START));
@@ -27,7 +31,11 @@ fn it_follows_the_wall_clock_and_never_goes_back() {
 #[test]
 fn jumps_of_ten_years_either_way() {
     let mut db = Fixture::new();
-    db.clock.set(ts(START).saturating_add(TEN_YEARS).saturating_add(TEN_YEARS));
+    db.clock.set(
+        ts(START)
+            .saturating_add(TEN_YEARS)
+            .saturating_add(TEN_YEARS),
+    );
     let a = db.keyspace("a");
     let mut last = Timestamp::MIN;
     let mut check = |at: Timestamp| {
@@ -37,7 +45,8 @@ fn jumps_of_ten_years_either_way() {
     check(put(&a, "k", "1"));
     let forward = db.clock.advance(TEN_YEARS);
     check(put(&a, "k", "2"));
-    db.clock.set(forward.saturating_sub(TEN_YEARS).saturating_sub(TEN_YEARS));
+    db.clock
+        .set(forward.saturating_sub(TEN_YEARS).saturating_sub(TEN_YEARS));
     check(put(&a, "k", "3"));
     drop(a);
     for _ in 0..2 {
@@ -46,7 +55,13 @@ fn jumps_of_ten_years_either_way() {
         db.drop_and_open();
         check(put(&db.keyspace("a"), "k", "5"));
     }
-    assert_eq!(db.keyspace("a").versions(&db.engine().snapshot(), b"k").unwrap().len(), 7);
+    assert_eq!(
+        db.keyspace("a")
+            .versions(&db.engine().snapshot(), b"k")
+            .unwrap()
+            .len(),
+        7
+    );
 }
 
 #[test]
@@ -62,8 +77,19 @@ fn a_clean_restart_goes_on_at_once_and_a_crash_leaps_by_the_reservation_at_most(
     copy(&db.dir(), &crashed);
     let engine = Engine::open(&crashed, &db.options).unwrap();
     let after = put(&engine.keyspace("a").unwrap(), "k", "3");
-    assert!(after > last && after.since(last) <= reservation + Duration::from_nanos(1), "{after} after {last}");
-    assert_eq!(engine.keyspace("a").unwrap().versions(&engine.snapshot(), b"k").unwrap().len(), 3);
+    assert!(
+        after > last && after.since(last) <= reservation + Duration::from_nanos(1),
+        "{after} after {last}"
+    );
+    assert_eq!(
+        engine
+            .keyspace("a")
+            .unwrap()
+            .versions(&engine.snapshot(), b"k")
+            .unwrap()
+            .len(),
+        3
+    );
 }
 
 /// Timestamps of commits that a crash lost, and those of times that were only read, are not given
@@ -87,7 +113,9 @@ fn the_future_cannot_be_read() {
     let now = db.engine().now();
     assert!(db.engine().snapshot_at(now).is_ok());
     let refused = db.engine().snapshot_at(now.next()).unwrap_err();
-    assert!(matches!(refused, Error::InFuture { requested, now: at } if requested == now.next() && at == now));
+    assert!(
+        matches!(refused, Error::InFuture { requested, now: at } if requested == now.next() && at == now)
+    );
 }
 
 #[test]
@@ -109,7 +137,10 @@ fn at_the_end_of_time_commits_are_refused() {
     db.clock.set(Timestamp::MAX);
     let first = a.put("k", "1", Durability::Buffered);
     let second = a.put("k", "2", Durability::Buffered);
-    assert!(first.is_err() || second.is_err(), "{first:?} and {second:?}");
+    assert!(
+        first.is_err() || second.is_err(),
+        "{first:?} and {second:?}"
+    );
     db.clock.set(ts(START));
     put(&a, "k", "3");
 }
@@ -119,7 +150,13 @@ fn at_the_end_of_time_commits_are_refused() {
 fn an_absurd_reservation_is_refused() {
     let mut options = small();
     options.clock_reservation = Duration::MAX;
-    assert!(matches!(options.validate(), Err(Error::InvalidOption { name: "clock_reservation", .. })));
+    assert!(matches!(
+        options.validate(),
+        Err(Error::InvalidOption {
+            name: "clock_reservation",
+            ..
+        })
+    ));
 }
 
 /// Copies a database folder file by file, while it is in use.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use icecore_engine::{
-    ChangeOptions, ChangePlan, ChangeSet, Changes, Compression, Durability, Engine, Keyspace, Options, ScanDirection,
-    Window,
+    ChangeOptions, ChangePlan, ChangeSet, Changes, Compression, Durability, Engine, Keyspace,
+    Options, ScanDirection, Window,
 };
 use icecore_mvcc::{KeyRange, KeyspaceSettings, ManualClock, Timestamp};
 use tempfile::TempDir;
@@ -63,10 +63,18 @@ impl Fixture {
 
     pub fn with(options: Options) -> Self {
         let clock = ManualClock::new(ts(START));
-        let options = Options { clock: Arc::new(clock.clone()), ..options };
+        let options = Options {
+            clock: Arc::new(clock.clone()),
+            ..options
+        };
         let temp = scratch();
         let engine = Engine::open(temp.path().join("db"), &options).unwrap();
-        Self { clock, options, engine: Some(engine), temp }
+        Self {
+            clock,
+            options,
+            engine: Some(engine),
+            temp,
+        }
     }
 
     pub fn engine(&self) -> &Engine {
@@ -84,7 +92,10 @@ impl Fixture {
     pub fn keyspace(&self, name: &str) -> Keyspace {
         match self.engine().keyspace(name) {
             Ok(keyspace) => keyspace,
-            Err(_) => self.engine().create_keyspace(name, KeyspaceSettings::default()).unwrap(),
+            Err(_) => self
+                .engine()
+                .create_keyspace(name, KeyspaceSettings::default())
+                .unwrap(),
         }
     }
 
@@ -124,7 +135,11 @@ pub fn delete(keyspace: &Keyspace, key: impl Into<Vec<u8>>) -> Timestamp {
 }
 
 /// Keys and values of a range as of now.
-pub fn scan(keyspace: &Keyspace, range: &KeyRange, direction: ScanDirection) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub fn scan(
+    keyspace: &Keyspace,
+    range: &KeyRange,
+    direction: ScanDirection,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
     scan_at(keyspace, keyspace.engine().visible(), range, direction)
 }
 
@@ -137,18 +152,34 @@ pub fn scan_at(
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let snapshot = keyspace.engine().snapshot_at(at).unwrap();
     let scan = keyspace.scan(&snapshot, range, direction).unwrap();
-    scan.map(|entry| entry.map(|e| (e.key, e.value)).unwrap()).collect()
+    scan.map(|entry| entry.map(|e| (e.key, e.value)).unwrap())
+        .collect()
 }
 
 /// A window's rows.
-pub fn window(keyspace: &Keyspace, after: Timestamp, until: Timestamp, set: ChangeSet, plan: ChangePlan) -> Vec<Row> {
-    let options = ChangeOptions { plan, ..ChangeOptions::default() };
-    collect(keyspace.changes(&KeyRange::all(), Window { after, until }, set, &options).unwrap())
+pub fn window(
+    keyspace: &Keyspace,
+    after: Timestamp,
+    until: Timestamp,
+    set: ChangeSet,
+    plan: ChangePlan,
+) -> Vec<Row> {
+    let options = ChangeOptions {
+        plan,
+        ..ChangeOptions::default()
+    };
+    collect(
+        keyspace
+            .changes(&KeyRange::all(), Window { after, until }, set, &options)
+            .unwrap(),
+    )
 }
 
 /// All rows of a time-bounded read.
 pub fn collect(changes: Changes) -> Vec<Row> {
-    changes.map(|row| row.map(|r| (r.key, r.ts.nanos(), r.value)).unwrap()).collect()
+    changes
+        .map(|row| row.map(|r| (r.key, r.ts.nanos(), r.value)).unwrap())
+        .collect()
 }
 
 /// Writes an SST file to be ingested.

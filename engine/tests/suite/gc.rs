@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use icecore_engine::{
-    ChangePlan, ChangeSet, Durability, Engine, Error, Options, PlanTaken, ScanDirection, SYSTEM_KEYSPACE, SweepBudget,
+    ChangePlan, ChangeSet, Durability, Engine, Error, Options, PlanTaken, SYSTEM_KEYSPACE,
+    ScanDirection, SweepBudget,
 };
 use icecore_mvcc::{KeyRange, Timestamp};
 
@@ -32,19 +33,44 @@ fn a_threshold_only_rises_and_survives() {
     let second = put(&a, "k", "2");
     assert_eq!(a.threshold(), Timestamp::MIN);
     assert_eq!(raise(&db, &a, first), first);
-    assert_eq!(raise(&db, &a, Timestamp::MIN), first, "asking for less changes nothing");
-    assert_eq!(raise(&db, &a, Timestamp::MAX), second, "never above the visible timestamp");
+    assert_eq!(
+        raise(&db, &a, Timestamp::MIN),
+        first,
+        "asking for less changes nothing"
+    );
+    assert_eq!(
+        raise(&db, &a, Timestamp::MAX),
+        second,
+        "never above the visible timestamp"
+    );
     assert_eq!(db.engine().gc_guard().threshold(a.id()).unwrap(), second);
     let past = db.engine().snapshot_at(first).unwrap();
     match a.get_at(&past, b"k").unwrap_err() {
-        Error::BelowThreshold { keyspace, requested, threshold } => {
-            assert_eq!((keyspace.as_str(), requested, threshold), ("a", first, second));
+        Error::BelowThreshold {
+            keyspace,
+            requested,
+            threshold,
+        } => {
+            assert_eq!(
+                (keyspace.as_str(), requested, threshold),
+                ("a", first, second)
+            );
         }
         other => panic!("{other}"),
     }
-    assert!(matches!(a.scan(&past, &KeyRange::all(), ScanDirection::Forward).map(|_| ()), Err(Error::BelowThreshold { .. })));
-    assert!(matches!(a.versions(&past, b"k"), Err(Error::BelowThreshold { .. })));
-    assert!(matches!(a.multi_get_at(&past, &["k"]), Err(Error::BelowThreshold { .. })));
+    assert!(matches!(
+        a.scan(&past, &KeyRange::all(), ScanDirection::Forward)
+            .map(|_| ()),
+        Err(Error::BelowThreshold { .. })
+    ));
+    assert!(matches!(
+        a.versions(&past, b"k"),
+        Err(Error::BelowThreshold { .. })
+    ));
+    assert!(matches!(
+        a.multi_get_at(&past, &["k"]),
+        Err(Error::BelowThreshold { .. })
+    ));
     drop((past, a));
     db.reopen();
     assert_eq!(db.keyspace("a").threshold(), second);
@@ -66,7 +92,10 @@ fn a_threshold_is_durable_before_it_takes_effect() {
     let a = engine.keyspace("a").unwrap();
     assert_eq!(a.threshold(), second);
     let past = engine.snapshot_at(first).unwrap();
-    assert!(matches!(a.get_at(&past, b"k"), Err(Error::BelowThreshold { .. })));
+    assert!(matches!(
+        a.get_at(&past, b"k"),
+        Err(Error::BelowThreshold { .. })
+    ));
 }
 
 #[test]
@@ -77,7 +106,13 @@ fn readers_hold_the_threshold_back() {
     let second = put(&a, "k", "2");
     let third = put(&a, "k", "3");
     let reader = db.engine().snapshot_at(first).unwrap();
-    let scan = a.scan(&db.engine().snapshot_at(second).unwrap(), &KeyRange::all(), ScanDirection::Forward).unwrap();
+    let scan = a
+        .scan(
+            &db.engine().snapshot_at(second).unwrap(),
+            &KeyRange::all(),
+            ScanDirection::Forward,
+        )
+        .unwrap();
     assert_eq!(db.engine().oldest_reader(), Some(first));
     assert_eq!(raise(&db, &a, third), first);
     drop(reader);
@@ -85,18 +120,34 @@ fn readers_hold_the_threshold_back() {
     assert_eq!(raise(&db, &a, third), second);
     db.engine().compact(&a).unwrap();
     assert_eq!(scan.map(|e| e.unwrap().value).collect::<Vec<_>>(), [b"2"]);
-    let transaction = db.engine().begin(icecore_engine::Isolation::Snapshot).unwrap();
+    let transaction = db
+        .engine()
+        .begin(icecore_engine::Isolation::Snapshot)
+        .unwrap();
     let start = transaction.snapshot().timestamp();
     put(&a, "k", "4");
     assert_eq!(raise(&db, &a, Timestamp::MAX), start);
     drop(transaction);
     assert_eq!(db.engine().oldest_reader(), None);
     let changes = {
-        let window = icecore_engine::Window { after: start, until: db.engine().visible() };
-        a.changes(&KeyRange::all(), window, ChangeSet::All, &Default::default()).unwrap()
+        let window = icecore_engine::Window {
+            after: start,
+            until: db.engine().visible(),
+        };
+        a.changes(
+            &KeyRange::all(),
+            window,
+            ChangeSet::All,
+            &Default::default(),
+        )
+        .unwrap()
     };
     put(&a, "k", "5");
-    assert_eq!(raise(&db, &a, Timestamp::MAX), start, "a running window holds its beginning");
+    assert_eq!(
+        raise(&db, &a, Timestamp::MAX),
+        start,
+        "a running window holds its beginning"
+    );
     assert_eq!(changes.count(), 1);
 }
 
@@ -119,7 +170,10 @@ fn compaction_drops_what_no_read_can_see_and_nothing_else() {
     raise(&db, &a, threshold);
     db.engine().compact(&a).unwrap();
     assert_eq!(stored(&a), 60);
-    assert_eq!(scan_at(&a, threshold, &KeyRange::all(), ScanDirection::Forward), at_threshold);
+    assert_eq!(
+        scan_at(&a, threshold, &KeyRange::all(), ScanDirection::Forward),
+        at_threshold
+    );
     assert_eq!(scan(&a, &KeyRange::all(), ScanDirection::Reverse).len(), 50);
 }
 
@@ -138,7 +192,11 @@ fn the_sweep_removes_deleted_keys_for_good() {
     put(&a, "05", "back again");
     let above = delete(&a, "50");
     let idle = db.engine().sweep(&a, SweepBudget::default()).unwrap();
-    assert_eq!((idle.visited_keys, idle.done), (0, true), "nothing to do below a threshold of zero");
+    assert_eq!(
+        (idle.visited_keys, idle.done),
+        (0, true),
+        "nothing to do below a threshold of zero"
+    );
     raise(&db, &a, threshold);
     let mut removed = 0;
     let mut calls = 0;
@@ -154,19 +212,39 @@ fn the_sweep_removes_deleted_keys_for_good() {
     }
     assert_eq!((removed, calls), (81, 6));
     db.engine().compact(&a).unwrap();
-    assert_eq!(stored(&a), 60 + 2, "60 keys, one written and one deleted above the threshold");
+    assert_eq!(
+        stored(&a),
+        60 + 2,
+        "60 keys, one written and one deleted above the threshold"
+    );
     assert_eq!(scan(&a, &KeyRange::all(), ScanDirection::Forward).len(), 60);
-    assert_eq!(scan_at(&a, threshold, &KeyRange::all(), ScanDirection::Forward).len(), 60);
-    assert_eq!(window(&a, threshold, above, ChangeSet::All, ChangePlan::Index).len(), 2);
+    assert_eq!(
+        scan_at(&a, threshold, &KeyRange::all(), ScanDirection::Forward).len(),
+        60
+    );
+    assert_eq!(
+        window(&a, threshold, above, ChangeSet::All, ChangePlan::Index).len(),
+        2
+    );
     drop(a);
     db.reopen();
-    let again = db.engine().sweep(&db.keyspace("a"), SweepBudget::default()).unwrap();
-    assert_eq!((again.visited_keys, again.done), (0, true), "what was swept is not swept again");
+    let again = db
+        .engine()
+        .sweep(&db.keyspace("a"), SweepBudget::default())
+        .unwrap();
+    assert_eq!(
+        (again.visited_keys, again.done),
+        (0, true),
+        "what was swept is not swept again"
+    );
 }
 
 #[test]
 fn the_commit_index_is_trimmed_as_far_as_nobody_needs_it() {
-    let db = Fixture::with(Options { write_buffer_bytes: 64 << 10, ..small() });
+    let db = Fixture::with(Options {
+        write_buffer_bytes: 64 << 10,
+        ..small()
+    });
     let (a, b) = (db.keyspace("a"), db.keyspace("b"));
     for i in 0..2000_u32 {
         put(&a, format!("{:04}", i % 100), vec![b'x'; 50]);
@@ -176,18 +254,38 @@ fn the_commit_index_is_trimmed_as_far_as_nobody_needs_it() {
         put(&b, format!("{:04}", i % 100), vec![b'x'; 50]);
     }
     let end = db.engine().visible();
-    assert_eq!(db.engine().trim_commit_index().unwrap(), Timestamp::MIN, "all keyspaces still need it");
+    assert_eq!(
+        db.engine().trim_commit_index().unwrap(),
+        Timestamp::MIN,
+        "all keyspaces still need it"
+    );
     for keyspace in [&a, &b, &db.engine().system().keyspace().clone()] {
-        raise(&db, keyspace, if keyspace.id() == a.id() { end } else { middle });
+        raise(
+            &db,
+            keyspace,
+            if keyspace.id() == a.id() { end } else { middle },
+        );
     }
-    assert_eq!(db.engine().trim_commit_index().unwrap(), Timestamp::MIN, "the sweep still needs it");
+    assert_eq!(
+        db.engine().trim_commit_index().unwrap(),
+        Timestamp::MIN,
+        "the sweep still needs it"
+    );
     for keyspace in [&a, &b, &db.engine().system().keyspace().clone()] {
-        assert!(db.engine().sweep(keyspace, SweepBudget::default()).unwrap().done);
+        assert!(
+            db.engine()
+                .sweep(keyspace, SweepBudget::default())
+                .unwrap()
+                .done
+        );
     }
     let low = db.engine().trim_commit_index().unwrap();
     assert_eq!(low, middle);
     assert_eq!(db.engine().commit_index_low_water().unwrap(), middle);
-    assert_eq!(window(&b, middle, end, ChangeSet::All, ChangePlan::Index).len(), 2000);
+    assert_eq!(
+        window(&b, middle, end, ChangeSet::All, ChangePlan::Index).len(),
+        2000
+    );
     assert_eq!(db.engine().trim_commit_index().unwrap(), middle);
 }
 
@@ -205,10 +303,17 @@ fn a_window_below_the_low_water_is_scanned_or_refused() {
     assert_eq!(db.engine().trim_commit_index().unwrap(), second);
     put(&a, "k", "3");
     let now = db.engine().visible();
-    assert_eq!(window(&a, second, now, ChangeSet::All, ChangePlan::Index).len(), 1);
-    let below = icecore_engine::Window { after: first, until: now };
+    assert_eq!(
+        window(&a, second, now, ChangeSet::All, ChangePlan::Index).len(),
+        1
+    );
+    let below = icecore_engine::Window {
+        after: first,
+        until: now,
+    };
     assert!(matches!(
-        a.changes(&KeyRange::all(), below, ChangeSet::All, &Default::default()).map(|_| ()),
+        a.changes(&KeyRange::all(), below, ChangeSet::All, &Default::default())
+            .map(|_| ()),
         Err(Error::BelowThreshold { .. })
     ));
     // A keyspace made since the trim has all its history in the index, though its window begins
@@ -216,9 +321,18 @@ fn a_window_below_the_low_water_is_scanned_or_refused() {
     let b = db.keyspace("b");
     put(&b, "k", "1");
     let options = icecore_engine::ChangeOptions::default();
-    let window = icecore_engine::Window { after: Timestamp::MIN, until: db.engine().visible() };
-    let changes = b.changes(&KeyRange::all(), window, ChangeSet::All, &options).unwrap();
-    assert!(matches!(changes.plan(), PlanTaken::Index { changes: 1, .. }), "{:?}", changes.plan());
+    let window = icecore_engine::Window {
+        after: Timestamp::MIN,
+        until: db.engine().visible(),
+    };
+    let changes = b
+        .changes(&KeyRange::all(), window, ChangeSet::All, &options)
+        .unwrap();
+    assert!(
+        matches!(changes.plan(), PlanTaken::Index { changes: 1, .. }),
+        "{:?}",
+        changes.plan()
+    );
 }
 
 #[test]
@@ -236,16 +350,32 @@ fn a_dropped_keyspace_goes_once_its_past_is_over() {
     raise(&db, &a, dropped.prev());
     assert!(db.engine().purge_dropped().unwrap().is_empty());
     raise(&db, &a, end);
-    assert!(db.engine().purge_dropped().unwrap().is_empty(), "its descriptor can still be read");
+    assert!(
+        db.engine().purge_dropped().unwrap().is_empty(),
+        "its descriptor can still be read"
+    );
     let system = db.engine().system().keyspace().clone();
-    assert_eq!(raise(&db, &system, end), Timestamp::MIN, "the system keyspace waits for all others");
+    assert_eq!(
+        raise(&db, &system, end),
+        Timestamp::MIN,
+        "the system keyspace waits for all others"
+    );
     raise(&db, &db.keyspace("other"), end);
     assert_eq!(raise(&db, &system, end), end);
     let purged = db.engine().purge_dropped().unwrap();
-    assert_eq!(purged.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["a"]);
-    assert!(matches!(db.engine().keyspace_by_id(a.id()), Err(Error::NoSuchKeyspace { .. })));
+    assert_eq!(
+        purged.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(),
+        ["a"]
+    );
+    assert!(matches!(
+        db.engine().keyspace_by_id(a.id()),
+        Err(Error::NoSuchKeyspace { .. })
+    ));
     let past = db.engine().snapshot_at(written).unwrap();
-    assert!(matches!(a.get_at(&past, b"1"), Err(Error::BelowThreshold { .. })));
+    assert!(matches!(
+        a.get_at(&past, b"1"),
+        Err(Error::BelowThreshold { .. })
+    ));
     assert!(matches!(a.get(b"1"), Err(Error::KeyspaceDropped { .. })));
     drop((a, past, system));
     db.reopen();
@@ -266,7 +396,13 @@ fn sweeping_a_purged_keyspace_is_an_error_and_no_more() {
     raise(&db, db.engine().system().keyspace(), dropped);
     assert_eq!(db.engine().purge_dropped().unwrap().len(), 1);
     let refused = db.engine().sweep(&a, SweepBudget::default()).unwrap_err();
-    assert!(matches!(refused, Error::NoSuchKeyspace { .. } | Error::KeyspaceDropped { .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            Error::NoSuchKeyspace { .. } | Error::KeyspaceDropped { .. }
+        ),
+        "{refused}"
+    );
     assert!(db.engine().compact(&a).is_err());
     put(&db.keyspace("b"), "k", "the engine goes on");
 }
@@ -274,7 +410,10 @@ fn sweeping_a_purged_keyspace_is_an_error_and_no_more() {
 #[test]
 fn a_restored_keyspace_is_swept_as_a_whole_once() {
     let db = Fixture::new();
-    let restoring = db.engine().begin_restore("r", "a", Default::default()).unwrap();
+    let restoring = db
+        .engine()
+        .begin_restore("r", "a", Default::default())
+        .unwrap();
     let rows: Vec<(&[u8], u64, Option<&[u8]>)> = vec![
         (b"both", 30, Some(b"3")),
         (b"both", 20, None),
@@ -286,18 +425,38 @@ fn a_restored_keyspace_is_swept_as_a_whole_once() {
     ];
     let file = crate::common::sst(db.engine(), &db.engine().staging_dir().join("f"), &rows);
     restoring.ingest("1", &[file]).unwrap();
-    let publish = icecore_engine::Publish { keyspace: restoring, threshold: ts(5) };
-    let a = db.engine().publish_restore(vec![publish], ts(30)).unwrap().remove(0);
+    let publish = icecore_engine::Publish {
+        keyspace: restoring,
+        threshold: ts(5),
+    };
+    let a = db
+        .engine()
+        .publish_restore(vec![publish], ts(30))
+        .unwrap()
+        .remove(0);
     assert_eq!(raise(&db, &a, ts(25)), ts(25));
     let early = db.engine().sweep(&a, SweepBudget::default()).unwrap();
-    assert_eq!((early.removed_versions, early.done), (0, true), "not before the threshold passes the restore");
+    assert_eq!(
+        (early.removed_versions, early.done),
+        (0, true),
+        "not before the threshold passes the restore"
+    );
     put(&a, "new", "x");
     let new_gone = delete(&a, "new");
     raise(&db, &a, new_gone);
     let report = db.engine().sweep(&a, SweepBudget::default()).unwrap();
-    assert_eq!((report.removed_versions, report.swept_to, report.done), (2 + 2 + 1 + 2, new_gone, true));
+    assert_eq!(
+        (report.removed_versions, report.swept_to, report.done),
+        (2 + 2 + 1 + 2, new_gone, true)
+    );
     let left = scan(&a, &KeyRange::all(), ScanDirection::Forward);
-    assert_eq!(left, [(b"both".to_vec(), b"3".to_vec()), (b"kept".to_vec(), b"1".to_vec())]);
+    assert_eq!(
+        left,
+        [
+            (b"both".to_vec(), b"3".to_vec()),
+            (b"kept".to_vec(), b"1".to_vec())
+        ]
+    );
     db.engine().compact(&a).unwrap();
     assert_eq!(stored(&a), 2);
 }
@@ -306,7 +465,10 @@ fn a_restored_keyspace_is_swept_as_a_whole_once() {
 /// at once. A pinned reader must see the same rows for as long as it lives.
 #[test]
 fn collecting_beside_readers_and_writers_changes_no_answer() {
-    let db = Fixture::with(Options { write_buffer_bytes: 64 << 10, ..small() });
+    let db = Fixture::with(Options {
+        write_buffer_bytes: 64 << 10,
+        ..small()
+    });
     let a = db.keyspace("a");
     let stop = std::sync::atomic::AtomicBool::new(false);
     let running = || !stop.load(std::sync::atomic::Ordering::Acquire);
@@ -331,7 +493,9 @@ fn collecting_beside_readers_and_writers_changes_no_answer() {
                 let to = db.engine().visible();
                 for keyspace in [&a, &system] {
                     db.engine().gc_guard().raise(keyspace.id(), to).unwrap();
-                    db.engine().sweep(keyspace, SweepBudget { max_keys: 50 }).unwrap();
+                    db.engine()
+                        .sweep(keyspace, SweepBudget { max_keys: 50 })
+                        .unwrap();
                 }
                 db.engine().trim_commit_index().unwrap();
                 db.engine().compact(&a).unwrap();
@@ -352,11 +516,17 @@ fn collecting_beside_readers_and_writers_changes_no_answer() {
                 let until = db.engine().visible();
                 if begin == snapshot.timestamp() {
                     let index = window(a, begin, until, ChangeSet::All, ChangePlan::Auto);
-                    assert_eq!(index, window(a, begin, until, ChangeSet::All, ChangePlan::Scan));
+                    assert_eq!(
+                        index,
+                        window(a, begin, until, ChangeSet::All, ChangePlan::Scan)
+                    );
                 }
                 assert_eq!(first, read(), "a pinned time changed");
                 for entry in first.iter().take(5) {
-                    assert_eq!(a.get_at(&snapshot, &entry.key).unwrap().as_ref(), Some(&entry.value));
+                    assert_eq!(
+                        a.get_at(&snapshot, &entry.key).unwrap().as_ref(),
+                        Some(&entry.value)
+                    );
                 }
                 a.get(b"0/01").unwrap();
                 rounds += 1;
@@ -377,9 +547,21 @@ fn the_system_keyspace_has_a_threshold_too() {
     let system = db.engine().system();
     let first = system.put("kind", "key", b"1".to_vec()).unwrap();
     let second = system.put("kind", "key", b"2".to_vec()).unwrap();
-    assert_eq!(db.engine().gc_guard().raise(SYSTEM_KEYSPACE, second).unwrap(), second);
+    assert_eq!(
+        db.engine()
+            .gc_guard()
+            .raise(SYSTEM_KEYSPACE, second)
+            .unwrap(),
+        second
+    );
     let past = db.engine().snapshot_at(first).unwrap();
-    assert!(matches!(system.list_at(&past, "kind"), Err(Error::BelowThreshold { .. })));
-    assert!(matches!(db.engine().descriptors_at(first), Err(Error::BelowThreshold { .. })));
+    assert!(matches!(
+        system.list_at(&past, "kind"),
+        Err(Error::BelowThreshold { .. })
+    ));
+    assert!(matches!(
+        db.engine().descriptors_at(first),
+        Err(Error::BelowThreshold { .. })
+    ));
     assert_eq!(system.get("kind", "key").unwrap(), Some(b"2".to_vec()));
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use icecore_engine::{
-    Batch, ChangePlan, ChangeSet, Durability, Engine, Error, Isolation, Options, Publish, ScanDirection, SweepBudget,
+    Batch, ChangePlan, ChangeSet, Durability, Engine, Error, Isolation, Options, Publish,
+    ScanDirection, SweepBudget,
 };
 use icecore_mvcc::{KeyRange, Timestamp};
 
@@ -17,14 +18,32 @@ fn handles_outlive_the_engine_value() {
         put(&a, format!("{i:02}"), "v");
     }
     let snapshot = db.engine().snapshot();
-    let mut scan = a.scan(&snapshot, &KeyRange::all(), ScanDirection::Forward).unwrap();
-    let window = icecore_engine::Window { after: Timestamp::MIN, until: db.engine().visible() };
-    let changes = a.changes(&KeyRange::all(), window, ChangeSet::All, &Default::default()).unwrap();
+    let mut scan = a
+        .scan(&snapshot, &KeyRange::all(), ScanDirection::Forward)
+        .unwrap();
+    let window = icecore_engine::Window {
+        after: Timestamp::MIN,
+        until: db.engine().visible(),
+    };
+    let changes = a
+        .changes(
+            &KeyRange::all(),
+            window,
+            ChangeSet::All,
+            &Default::default(),
+        )
+        .unwrap();
     scan.next().unwrap().unwrap();
     drop(a);
     db.close();
     assert_eq!(scan.count(), 49);
-    assert!(matches!(Engine::open(db.dir(), &db.options), Err(Error::Locked { .. })), "a scan keeps it open");
+    assert!(
+        matches!(
+            Engine::open(db.dir(), &db.options),
+            Err(Error::Locked { .. })
+        ),
+        "a scan keeps it open"
+    );
     assert_eq!(changes.count(), 50);
     db.open();
     drop(snapshot);
@@ -70,10 +89,20 @@ fn a_keyspace_of_another_engine_is_refused() {
     let engine = db.engine();
     let mut transaction = engine.begin(Isolation::Snapshot).unwrap();
     transaction.put(&foreign, "k", "v");
-    let restoring = other.engine().begin_restore("r", "restored", Default::default()).unwrap();
-    let file = sst(other.engine(), &other.engine().staging_dir().join("f"), &[(b"k", 1, Some(b"v"))]);
+    let restoring = other
+        .engine()
+        .begin_restore("r", "restored", Default::default())
+        .unwrap();
+    let file = sst(
+        other.engine(),
+        &other.engine().staging_dir().join("f"),
+        &[(b"k", 1, Some(b"v"))],
+    );
     restoring.ingest("1", &[file]).unwrap();
-    let publish = vec![Publish { keyspace: restoring, threshold: Timestamp::MIN }];
+    let publish = vec![Publish {
+        keyspace: restoring,
+        threshold: Timestamp::MIN,
+    }];
     let refusals: Vec<Result<(), Error>> = vec![
         engine.commit(batch, Durability::Buffered).map(|_| ()),
         transaction.commit(Durability::Buffered).map(|_| ()),
@@ -84,7 +113,10 @@ fn a_keyspace_of_another_engine_is_refused() {
     ];
     for (number, refused) in refusals.into_iter().enumerate() {
         let refused = refused.unwrap_err();
-        assert!(refused.to_string().contains("another database"), "number {number}: {refused}");
+        assert!(
+            refused.to_string().contains("another database"),
+            "number {number}: {refused}"
+        );
     }
     assert_eq!(engine.keyspaces().len(), 1);
     assert_eq!(own.versions(&engine.snapshot(), b"k").unwrap().len(), 1);
@@ -101,12 +133,16 @@ fn a_snapshot_of_another_engine_is_refused() {
         a.get_at(&foreign, b"k").map(|_| ()),
         a.multi_get_at(&foreign, &["k"]).map(|_| ()),
         a.versions(&foreign, b"k").map(|_| ()),
-        a.scan(&foreign, &KeyRange::all(), ScanDirection::Forward).map(|_| ()),
+        a.scan(&foreign, &KeyRange::all(), ScanDirection::Forward)
+            .map(|_| ()),
         a.full(&KeyRange::all(), &foreign, false).map(|_| ()),
     ];
     for (number, refused) in refusals.into_iter().enumerate() {
         let refused = refused.unwrap_err();
-        assert!(refused.to_string().contains("another database"), "number {number}: {refused}");
+        assert!(
+            refused.to_string().contains("another database"),
+            "number {number}: {refused}"
+        );
     }
 }
 
@@ -121,7 +157,10 @@ fn clones_work_after_close_and_close_again() {
     drop(a);
     engine.close().unwrap();
     db.open();
-    assert_eq!(db.keyspace("a").get(b"k").unwrap(), Some(b"after close".to_vec()));
+    assert_eq!(
+        db.keyspace("a").get(b"k").unwrap(),
+        Some(b"after close".to_vec())
+    );
     assert!(put(&db.keyspace("a"), "k", "next") > at);
 }
 
@@ -141,19 +180,37 @@ fn a_missing_row_ends_the_window_with_an_error() {
     db.close();
     {
         let mut options = rocksdb::Options::default();
-        options.set_prefix_extractor(rocksdb::SliceTransform::create("icecore.user-key.v1", |k| k, Some(|_| false)));
+        options.set_prefix_extractor(rocksdb::SliceTransform::create(
+            "icecore.user-key.v1",
+            |k| k,
+            Some(|_| false),
+        ));
         let families = rocksdb::DB::list_cf(&options, db.dir().join("data")).unwrap();
         let raw = rocksdb::DB::open_cf(&options, db.dir().join("data"), families).unwrap();
         let stored = icecore_mvcc::key::encode_key(b"b", missing);
-        raw.delete_cf(raw.cf_handle(&family).unwrap(), stored).unwrap();
+        raw.delete_cf(raw.cf_handle(&family).unwrap(), stored)
+            .unwrap();
     }
     db.open();
     let a = db.keyspace("a");
-    let options = icecore_engine::ChangeOptions { plan: ChangePlan::Index, ..Default::default() };
-    let window = icecore_engine::Window { after: before, until };
-    let mut changes = a.changes(&KeyRange::all(), window, ChangeSet::All, &options).unwrap();
-    let error = changes.find_map(Result::err).expect("the loss must be found out");
-    assert!(matches!(&error, Error::Corruption { what } if what.contains("key b of keyspace a")), "{error}");
+    let options = icecore_engine::ChangeOptions {
+        plan: ChangePlan::Index,
+        ..Default::default()
+    };
+    let window = icecore_engine::Window {
+        after: before,
+        until,
+    };
+    let mut changes = a
+        .changes(&KeyRange::all(), window, ChangeSet::All, &options)
+        .unwrap();
+    let error = changes
+        .find_map(Result::err)
+        .expect("the loss must be found out");
+    assert!(
+        matches!(&error, Error::Corruption { what } if what.contains("key b of keyspace a")),
+        "{error}"
+    );
     assert!(changes.next().is_none(), "after an error it ends");
 }
 

@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::type_complexity,
     missing_docs,
     unreachable_pub,
     reason = "test code"
@@ -19,9 +20,9 @@ mod common;
 mod folder;
 mod gc;
 mod handles;
+mod properties;
 mod read_only;
 mod reads;
-mod properties;
 mod restore;
 mod transactions;
 mod walk;

@@ -15,8 +15,16 @@ const CASES: u32 = 160;
 const MAX_OPS: usize = 50;
 
 fn config() -> Config {
-    let cases = std::env::var("ICECORE_MODEL_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
-    Config { cases, max_shrink_iters: 400, failure_persistence: None, ..Config::default() }
+    let cases = std::env::var("ICECORE_MODEL_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(CASES);
+    Config {
+        cases,
+        max_shrink_iters: 400,
+        failure_persistence: None,
+        ..Config::default()
+    }
 }
 
 fn run(options: icecore_engine::Options, ops: &[Op], oracle: Oracle) -> Outcome {
@@ -45,9 +53,21 @@ proptest! {
 #[test]
 fn a_planted_off_by_one_is_caught() {
     for oracle in [Oracle::BeginningIncluded, Oracle::EndExcluded] {
-        let config = Config { cases: 20, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-        let outcome = runner.run(&(option_sets(), vec(windows(), 1..MAX_OPS)), |(options, ops)| run(options, &ops, oracle));
-        assert!(matches!(&outcome, Err(TestError::Fail(reason, _)) if reason.message().contains("found")), "{oracle:?}");
+        let config = Config {
+            cases: 20,
+            max_shrink_iters: 0,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        let mut runner =
+            TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let outcome = runner.run(
+            &(option_sets(), vec(windows(), 1..MAX_OPS)),
+            |(options, ops)| run(options, &ops, oracle),
+        );
+        assert!(
+            matches!(&outcome, Err(TestError::Fail(reason, _)) if reason.message().contains("found")),
+            "{oracle:?}"
+        );
     }
 }

@@ -36,15 +36,24 @@ fn every_read_works_more_than_once() {
         assert_eq!(a.get(b"099").unwrap(), Some(b"old".to_vec()));
         let snapshot = engine.snapshot_at(middle).unwrap();
         assert_eq!(a.get_at(&snapshot, b"001").unwrap(), Some(b"old".to_vec()));
-        let many = a.multi_get_at(&snapshot, &["050", "nothing", "000"]).unwrap();
+        let many = a
+            .multi_get_at(&snapshot, &["050", "nothing", "000"])
+            .unwrap();
         assert_eq!(many, [Some(b"old".to_vec()), None, Some(b"old".to_vec())]);
         assert_eq!(a.versions(&engine.snapshot(), b"001").unwrap().len(), 2);
         for direction in [ScanDirection::Forward, ScanDirection::Reverse] {
             assert_eq!(scan(&a, &KeyRange::all(), direction).len(), 100);
-            assert!(scan_at(&a, middle, &KeyRange::all(), direction).iter().all(|(_, v)| v == b"old"));
+            assert!(
+                scan_at(&a, middle, &KeyRange::all(), direction)
+                    .iter()
+                    .all(|(_, v)| v == b"old")
+            );
         }
         for plan in [ChangePlan::Index, ChangePlan::Scan] {
-            assert_eq!(window(&a, middle, engine.visible(), ChangeSet::All, plan).len(), 50);
+            assert_eq!(
+                window(&a, middle, engine.visible(), ChangeSet::All, plan).len(),
+                50
+            );
         }
     }
 }
@@ -55,8 +64,18 @@ fn a_later_time_can_be_read_and_stays_empty_of_news() {
     let engine = Engine::open_read_only(db.dir(), &db.options).unwrap();
     let later = db.tick();
     let snapshot = engine.snapshot_at(later).unwrap();
-    assert_eq!(engine.keyspace("a").unwrap().get_at(&snapshot, b"001").unwrap(), Some(b"new".to_vec()));
-    assert!(matches!(engine.snapshot_at(later.next()), Err(Error::InFuture { .. })));
+    assert_eq!(
+        engine
+            .keyspace("a")
+            .unwrap()
+            .get_at(&snapshot, b"001")
+            .unwrap(),
+        Some(b"new".to_vec())
+    );
+    assert!(matches!(
+        engine.snapshot_at(later.next()),
+        Err(Error::InFuture { .. })
+    ));
 }
 
 #[test]
@@ -77,12 +96,17 @@ fn every_write_is_refused_by_name() {
         engine.bulk_load(&a, [Ok(("k", "v"))]).map(|_| ()),
         engine.begin(Isolation::Snapshot).map(|_| ()),
         engine.begin_restore("r", "b", settings()).map(|_| ()),
-        engine.publish_restore(Vec::new(), Timestamp::MIN).map(|_| ()),
+        engine
+            .publish_restore(Vec::new(), Timestamp::MIN)
+            .map(|_| ()),
         engine.abandon_restore("r").map(|_| ()),
         engine.flush(),
         engine.compact(&a),
         engine.checkpoint(db.path("copy")),
-        engine.gc_guard().raise(a.id(), engine.visible()).map(|_| ()),
+        engine
+            .gc_guard()
+            .raise(a.id(), engine.visible())
+            .map(|_| ()),
         engine.sweep(&a, SweepBudget::default()).map(|_| ()),
         engine.trim_commit_index().map(|_| ()),
         engine.purge_dropped().map(|_| ()),
@@ -90,7 +114,10 @@ fn every_write_is_refused_by_name() {
         engine.system().delete("kind", "key").map(|_| ()),
     ];
     for (number, refused) in refusals.into_iter().enumerate() {
-        assert!(matches!(refused, Err(Error::ReadOnly { .. })), "number {number}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Error::ReadOnly { .. })),
+            "number {number}: {refused:?}"
+        );
     }
     engine.close().unwrap();
 }
@@ -101,9 +128,15 @@ fn several_at_once_and_none_beside_a_writer() {
     let first = Engine::open_read_only(db.dir(), &db.options).unwrap();
     let second = Engine::open_read_only(db.dir(), &db.options).unwrap();
     for engine in [&first, &second] {
-        assert_eq!(engine.keyspace("a").unwrap().get(b"001").unwrap(), Some(b"new".to_vec()));
+        assert_eq!(
+            engine.keyspace("a").unwrap().get(b"001").unwrap(),
+            Some(b"new".to_vec())
+        );
     }
-    assert!(matches!(Engine::open(db.dir(), &db.options), Err(Error::Locked { .. })));
+    assert!(matches!(
+        Engine::open(db.dir(), &db.options),
+        Err(Error::Locked { .. })
+    ));
     drop((first, second));
     db.open();
     assert_eq!(db.keyspace("a").get(b"001").unwrap(), Some(b"new".to_vec()));
@@ -125,7 +158,13 @@ fn nothing_in_the_folder_changes() {
             }
         }
         // RocksDB's own log of what it does is no data.
-        found.retain(|(path, _)| !path.file_name().unwrap().to_string_lossy().starts_with("LOG"));
+        found.retain(|(path, _)| {
+            !path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("LOG")
+        });
         found.sort();
         found
     };
@@ -133,9 +172,20 @@ fn nothing_in_the_folder_changes() {
     let engine = Engine::open_read_only(db.dir(), &db.options).unwrap();
     let a = engine.keyspace("a").unwrap();
     engine.snapshot_at(db.tick()).unwrap();
-    let options = icecore_engine::ChangeOptions { plan: ChangePlan::Index, memory_bytes: 100 };
-    let spilled = icecore_engine::Window { after: middle, until: engine.visible() };
-    assert_eq!(a.changes(&KeyRange::all(), spilled, ChangeSet::All, &options).unwrap().count(), 50);
+    let options = icecore_engine::ChangeOptions {
+        plan: ChangePlan::Index,
+        memory_bytes: 100,
+    };
+    let spilled = icecore_engine::Window {
+        after: middle,
+        until: engine.visible(),
+    };
+    assert_eq!(
+        a.changes(&KeyRange::all(), spilled, ChangeSet::All, &options)
+            .unwrap()
+            .count(),
+        50
+    );
     drop(a);
     engine.close().unwrap();
     assert_eq!(listing(&db.dir()), before);
@@ -149,6 +199,9 @@ fn the_log_of_a_crash_is_read() {
     let crashed = db.path("crashed");
     crate::clock::copy(&db.dir(), &crashed);
     let engine = Engine::open_read_only(&crashed, &db.options).unwrap();
-    assert_eq!(engine.keyspace("a").unwrap().get(b"k").unwrap(), Some(b"in the log only".to_vec()));
+    assert_eq!(
+        engine.keyspace("a").unwrap().get(b"k").unwrap(),
+        Some(b"in the log only".to_vec())
+    );
     assert!(engine.visible() >= db.engine().visible());
 }

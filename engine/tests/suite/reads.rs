@@ -68,14 +68,23 @@ fn odd_keys_work_everywhere() {
                 let alone = scan(a, &KeyRange::single(key), ScanDirection::Reverse);
                 assert_eq!(alone, [(key.clone(), key.clone())]);
             }
-            let forward: Vec<Vec<u8>> =
-                scan(a, &KeyRange::all(), ScanDirection::Forward).into_iter().map(|r| r.0).collect();
+            let forward: Vec<Vec<u8>> = scan(a, &KeyRange::all(), ScanDirection::Forward)
+                .into_iter()
+                .map(|r| r.0)
+                .collect();
             assert_eq!(forward, keys);
-            let mut reverse: Vec<Vec<u8>> =
-                scan(a, &KeyRange::all(), ScanDirection::Reverse).into_iter().map(|r| r.0).collect();
+            let mut reverse: Vec<Vec<u8>> = scan(a, &KeyRange::all(), ScanDirection::Reverse)
+                .into_iter()
+                .map(|r| r.0)
+                .collect();
             reverse.reverse();
             assert_eq!(reverse, keys);
-            let mut shuffled: Vec<&Vec<u8>> = keys.iter().rev().step_by(2).chain(keys.iter().step_by(2)).collect();
+            let mut shuffled: Vec<&Vec<u8>> = keys
+                .iter()
+                .rev()
+                .step_by(2)
+                .chain(keys.iter().step_by(2))
+                .collect();
             let absent = b"a\x00\x00".to_vec();
             shuffled.push(&absent);
             let found = a.multi_get_at(&snapshot, &shuffled).unwrap();
@@ -101,9 +110,13 @@ fn every_pair_of_bounds_gives_what_lies_between() {
             for from in &keys {
                 for to in keys.iter().map(|k| Some(k.clone())).chain([None]) {
                     let range = KeyRange::new(from.clone(), to);
-                    let expected: Vec<Vec<u8>> = keys.iter().filter(|k| range.contains(k)).cloned().collect();
+                    let expected: Vec<Vec<u8>> =
+                        keys.iter().filter(|k| range.contains(k)).cloned().collect();
                     for direction in [ScanDirection::Forward, ScanDirection::Reverse] {
-                        let mut found: Vec<Vec<u8>> = scan(a, &range, direction).into_iter().map(|r| r.0).collect();
+                        let mut found: Vec<Vec<u8>> = scan(a, &range, direction)
+                            .into_iter()
+                            .map(|r| r.0)
+                            .collect();
                         if direction == ScanDirection::Reverse {
                             found.reverse();
                         }
@@ -140,17 +153,32 @@ fn many_versions_are_stepped_over_both_ways() {
                     }
                     let at = ts(at_version + u64::from(version));
                     for direction in [ScanDirection::Forward, ScanDirection::Reverse] {
-                        let found = scan_at(a, at, &KeyRange::single(format!("{index}").as_bytes()), direction);
-                        assert_eq!(found.len(), 1, "key {index} of {count} versions at {version} {direction:?}");
+                        let found = scan_at(
+                            a,
+                            at,
+                            &KeyRange::single(format!("{index}").as_bytes()),
+                            direction,
+                        );
+                        assert_eq!(
+                            found.len(),
+                            1,
+                            "key {index} of {count} versions at {version} {direction:?}"
+                        );
                         assert_eq!(found[0].1, version.to_be_bytes());
                         let all = scan_at(a, at, &KeyRange::all(), direction);
-                        assert_eq!(all.len(), index + 1, "keys up to {index} at {version} {direction:?}");
+                        assert_eq!(
+                            all.len(),
+                            index + 1,
+                            "keys up to {index} at {version} {direction:?}"
+                        );
                     }
                 }
                 at_version += u64::from(*count);
             }
-            let now: Vec<Vec<u8>> =
-                scan(a, &KeyRange::all(), ScanDirection::Reverse).into_iter().map(|r| r.0).collect();
+            let now: Vec<Vec<u8>> = scan(a, &KeyRange::all(), ScanDirection::Reverse)
+                .into_iter()
+                .map(|r| r.0)
+                .collect();
             assert_eq!(now, [b"5", b"3", b"1"]);
             assert_eq!(scan(a, &KeyRange::all(), ScanDirection::Forward).len(), 3);
         },
@@ -164,8 +192,16 @@ fn versions_are_newest_first_up_to_the_snapshot() {
     let stamps = [put(&a, "k", "1"), delete(&a, "k"), put(&a, "k", "")];
     put(&a, "k2", "another");
     let versions = a.versions(&db.engine().snapshot(), b"k").unwrap();
-    let found: Vec<(Timestamp, Option<Vec<u8>>)> = versions.into_iter().map(|v| (v.ts, v.value)).collect();
-    assert_eq!(found, [(stamps[2], Some(vec![])), (stamps[1], None), (stamps[0], Some(b"1".to_vec()))]);
+    let found: Vec<(Timestamp, Option<Vec<u8>>)> =
+        versions.into_iter().map(|v| (v.ts, v.value)).collect();
+    assert_eq!(
+        found,
+        [
+            (stamps[2], Some(vec![])),
+            (stamps[1], None),
+            (stamps[0], Some(b"1".to_vec()))
+        ]
+    );
     let past = db.engine().snapshot_at(stamps[0]).unwrap();
     assert_eq!(a.versions(&past, b"k").unwrap().len(), 1);
     assert!(a.versions(&past, b"nothing").unwrap().is_empty());
@@ -183,17 +219,37 @@ fn a_full_read_takes_what_a_backup_needs() {
     let snapshot = db.engine().snapshot_at(at).unwrap();
     let rows = |at: &icecore_engine::Snapshot, history: bool| -> Vec<(Vec<u8>, bool)> {
         let walk = a.full(&KeyRange::all(), at, history).unwrap();
-        walk.map(|row| row.map(|r| (r.key, r.value.is_some())).unwrap()).collect()
+        walk.map(|row| row.map(|r| (r.key, r.value.is_some())).unwrap())
+            .collect()
     };
     let (key_a, key_b) = (b"a".to_vec(), b"b".to_vec());
-    assert_eq!(rows(&snapshot, false), [(key_a.clone(), true), (key_b.clone(), true)]);
-    assert_eq!(rows(&snapshot, true), [(key_a.clone(), true), (key_a.clone(), true), (key_b.clone(), true)]);
+    assert_eq!(
+        rows(&snapshot, false),
+        [(key_a.clone(), true), (key_b.clone(), true)]
+    );
+    assert_eq!(
+        rows(&snapshot, true),
+        [
+            (key_a.clone(), true),
+            (key_a.clone(), true),
+            (key_b.clone(), true)
+        ]
+    );
     drop(snapshot);
     assert_eq!(db.engine().gc_guard().raise(a.id(), gone).unwrap(), gone);
     let now = db.engine().snapshot();
-    assert_eq!(rows(&now, true), [(key_a.clone(), true), (key_a, true)], "the tombstone is at the threshold");
+    assert_eq!(
+        rows(&now, true),
+        [(key_a.clone(), true), (key_a, true)],
+        "the tombstone is at the threshold"
+    );
     assert!(matches!(
-        a.full(&KeyRange::all(), &db.engine().snapshot_at(first).unwrap(), false).map(|_| ()),
+        a.full(
+            &KeyRange::all(),
+            &db.engine().snapshot_at(first).unwrap(),
+            false
+        )
+        .map(|_| ()),
         Err(Error::BelowThreshold { .. })
     ));
 }
@@ -206,7 +262,9 @@ fn a_scan_sees_one_time_whatever_comes_meanwhile() {
         put(&a, format!("{i:03}"), "old");
     }
     let snapshot = db.engine().snapshot();
-    let mut scan = a.scan(&snapshot, &KeyRange::all(), ScanDirection::Forward).unwrap();
+    let mut scan = a
+        .scan(&snapshot, &KeyRange::all(), ScanDirection::Forward)
+        .unwrap();
     assert_eq!(scan.next().unwrap().unwrap().value, b"old");
     for i in 0..100_u32 {
         put(&a, format!("{i:03}"), "new");
@@ -216,13 +274,21 @@ fn a_scan_sees_one_time_whatever_comes_meanwhile() {
     db.engine().compact(&a).unwrap();
     assert!(scan.all(|entry| entry.unwrap().value == b"old"));
     // A scan begun only now, as of then.
-    assert_eq!(a.scan(&snapshot, &KeyRange::all(), ScanDirection::Reverse).unwrap().count(), 100);
+    assert_eq!(
+        a.scan(&snapshot, &KeyRange::all(), ScanDirection::Reverse)
+            .unwrap()
+            .count(),
+        100
+    );
 }
 
 /// Pooled iterators are refreshed for each read; each way in which rows come in must be seen.
 #[test]
 fn pooled_iterators_see_what_just_came_in() {
-    let db = Fixture::with(icecore_engine::Options { pooled_iterators: 1, ..small() });
+    let db = Fixture::with(icecore_engine::Options {
+        pooled_iterators: 1,
+        ..small()
+    });
     let a = db.keyspace("a");
     for round in 0..30_u32 {
         let key = format!("k{round}");
@@ -230,7 +296,11 @@ fn pooled_iterators_see_what_just_came_in() {
         let value = round.to_be_bytes().to_vec();
         match round % 3 {
             0 => drop(put(&a, key.clone(), value.clone())),
-            1 => drop(db.engine().bulk_load(&a, [Ok((key.clone(), value.clone()))]).unwrap()),
+            1 => drop(
+                db.engine()
+                    .bulk_load(&a, [Ok((key.clone(), value.clone()))])
+                    .unwrap(),
+            ),
             _ => {
                 put(&a, key.clone(), value.clone());
                 db.engine().flush().unwrap();
@@ -239,7 +309,10 @@ fn pooled_iterators_see_what_just_came_in() {
         }
         assert_eq!(a.get(key.as_bytes()).unwrap(), Some(value));
         for earlier in 0..=round {
-            assert!(a.get(format!("k{earlier}").as_bytes()).unwrap().is_some(), "k{earlier} after round {round}");
+            assert!(
+                a.get(format!("k{earlier}").as_bytes()).unwrap().is_some(),
+                "k{earlier} after round {round}"
+            );
         }
     }
 }
@@ -251,7 +324,9 @@ fn split_points_cut_within_the_range() {
     assert!(a.split_points(&KeyRange::all(), 8).unwrap().is_empty());
     for i in 0..4000_u32 {
         // Hardly compressible, so that there are several files.
-        let noise: Vec<u8> = (0..100_u32).map(|j| (i.wrapping_mul(2_654_435_761).wrapping_add(j * 40_503) >> 7) as u8).collect();
+        let noise: Vec<u8> = (0..100_u32)
+            .map(|j| (i.wrapping_mul(2_654_435_761).wrapping_add(j * 40_503) >> 7) as u8)
+            .collect();
         put(&a, format!("{i:06}"), noise);
     }
     db.engine().compact(&a).unwrap();
@@ -263,8 +338,16 @@ fn split_points_cut_within_the_range() {
         let cuts = a.split_points(&range, parts).unwrap();
         assert!(cuts.len() < parts.max(1), "{parts}");
         assert!(cuts.is_sorted_by(|a, b| a < b), "{cuts:?}");
-        assert!(cuts.iter().all(|cut| range.contains(cut) && cut != range.start()), "{cuts:?}");
-        let whole: usize = range.split_at(&cuts).iter().map(|r| scan(&a, r, ScanDirection::Forward).len()).sum();
+        assert!(
+            cuts.iter()
+                .all(|cut| range.contains(cut) && cut != range.start()),
+            "{cuts:?}"
+        );
+        let whole: usize = range
+            .split_at(&cuts)
+            .iter()
+            .map(|r| scan(&a, r, ScanDirection::Forward).len())
+            .sum();
         assert_eq!(whole, 1000);
     }
 }

@@ -1,13 +1,17 @@
 //! Restores: hidden until published, resumable, published all at once.
 
-use icecore_engine::{ChangePlan, ChangeSet, Durability, Error, Publish, RestoringKeyspace, ScanDirection};
+use icecore_engine::{
+    ChangePlan, ChangeSet, Durability, Error, Publish, RestoringKeyspace, ScanDirection,
+};
 use icecore_mvcc::{KeyRange, KeyspaceSettings, Timestamp};
 
 use crate::clock::copy;
 use crate::common::{Fixture, START, put, scan, scan_at, sst, ts, window};
 
 fn begin(db: &Fixture, id: &str, name: &str) -> RestoringKeyspace {
-    db.engine().begin_restore(id, name, KeyspaceSettings::default()).unwrap()
+    db.engine()
+        .begin_restore(id, name, KeyspaceSettings::default())
+        .unwrap()
 }
 
 /// A layer of two versions each of `count` keys, at `at` and 10 before.
@@ -16,13 +20,21 @@ fn layer(db: &Fixture, name: &str, at: u64, count: u32) -> std::path::PathBuf {
     let new = format!("at {at}");
     let rows: Vec<(&[u8], u64, Option<&[u8]>)> = keys
         .iter()
-        .flat_map(|key| [(key.as_slice(), at, Some(new.as_bytes())), (key.as_slice(), at - 10, Some(b"old".as_slice()))])
+        .flat_map(|key| {
+            [
+                (key.as_slice(), at, Some(new.as_bytes())),
+                (key.as_slice(), at - 10, Some(b"old".as_slice())),
+            ]
+        })
         .collect();
     sst(db.engine(), &db.engine().staging_dir().join(name), &rows)
 }
 
 fn publish(keyspace: RestoringKeyspace, threshold: u64) -> Publish {
-    Publish { keyspace, threshold: ts(threshold) }
+    Publish {
+        keyspace,
+        threshold: ts(threshold),
+    }
 }
 
 #[test]
@@ -34,26 +46,47 @@ fn nothing_shows_before_publication_and_everything_after() {
     assert!(a.ingest("2", &[layer(&db, "a2", 2000, 20)]).unwrap());
     assert!(b.ingest("1", &[layer(&db, "b1", 1500, 10)]).unwrap());
     assert!(db.engine().keyspaces().is_empty() && db.engine().all_keyspaces().is_empty());
-    assert!(db.engine().descriptors_at(db.engine().visible()).unwrap().is_empty());
+    assert!(
+        db.engine()
+            .descriptors_at(db.engine().visible())
+            .unwrap()
+            .is_empty()
+    );
     let newest = ts(3 * START);
-    let keyspaces = db.engine().publish_restore(vec![publish(a, 990), publish(b, 1490)], newest).unwrap();
-    assert_eq!(keyspaces.iter().map(|k| k.name()).collect::<Vec<_>>(), ["bank.a", "bank.b"]);
+    let keyspaces = db
+        .engine()
+        .publish_restore(vec![publish(a, 990), publish(b, 1490)], newest)
+        .unwrap();
+    assert_eq!(
+        keyspaces.iter().map(|k| k.name()).collect::<Vec<_>>(),
+        ["bank.a", "bank.b"]
+    );
     assert!(db.engine().restoring().is_empty());
     let created = keyspaces[0].descriptor().created;
     assert!(created > newest, "the clock moves past the newest row");
-    assert_eq!(keyspaces[1].descriptor().created, created, "one commit publishes all");
+    assert_eq!(
+        keyspaces[1].descriptor().created,
+        created,
+        "one commit publishes all"
+    );
     drop(keyspaces);
     for _ in 0..2 {
         let a = db.keyspace("bank.a");
         let d = a.descriptor();
-        assert_eq!((d.created, d.introduced, d.index_since, d.dropped), (created, created, created, None));
+        assert_eq!(
+            (d.created, d.introduced, d.index_since, d.dropped),
+            (created, created, created, None)
+        );
         assert_eq!(a.threshold(), ts(990));
         assert_eq!(scan(&a, &KeyRange::all(), ScanDirection::Forward).len(), 50);
         assert_eq!(a.get(b"0003").unwrap(), Some(b"at 2000".to_vec()));
         let past = scan_at(&a, ts(1500), &KeyRange::all(), ScanDirection::Reverse);
         assert!(past.len() == 50 && past.iter().all(|(_, v)| v == b"at 1000"));
         let below = db.engine().snapshot_at(ts(989)).unwrap();
-        assert!(matches!(a.get_at(&below, b"0003"), Err(Error::BelowThreshold { .. })));
+        assert!(matches!(
+            a.get_at(&below, b"0003"),
+            Err(Error::BelowThreshold { .. })
+        ));
         assert_eq!(db.keyspace("bank.b").threshold(), ts(1490));
         drop(a);
         db.reopen();
@@ -66,17 +99,42 @@ fn what_came_by_restore_is_found_by_scan_and_what_came_since_by_index() {
     let db = Fixture::new();
     let a = begin(&db, "r", "a");
     a.ingest("1", &[layer(&db, "1", 1000, 5)]).unwrap();
-    let a = db.engine().publish_restore(vec![publish(a, 0)], ts(1000)).unwrap().remove(0);
+    let a = db
+        .engine()
+        .publish_restore(vec![publish(a, 0)], ts(1000))
+        .unwrap()
+        .remove(0);
     let published = db.engine().visible();
     put(&a, "new", "row");
     let now = db.engine().visible();
-    assert_eq!(window(&a, Timestamp::MIN, now, ChangeSet::All, ChangePlan::Auto).len(), 11);
-    assert_eq!(window(&a, ts(995), now, ChangeSet::All, ChangePlan::Scan).len(), 6);
-    assert_eq!(window(&a, published, now, ChangeSet::All, ChangePlan::Index).len(), 1);
-    let options = icecore_engine::ChangeOptions { plan: ChangePlan::Index, ..Default::default() };
-    let early = icecore_engine::Window { after: published.prev(), until: now };
-    let refused = a.changes(&KeyRange::all(), early, ChangeSet::All, &options).map(|_| ()).unwrap_err();
-    assert!(refused.to_string().contains("does not cover the window"), "{refused}");
+    assert_eq!(
+        window(&a, Timestamp::MIN, now, ChangeSet::All, ChangePlan::Auto).len(),
+        11
+    );
+    assert_eq!(
+        window(&a, ts(995), now, ChangeSet::All, ChangePlan::Scan).len(),
+        6
+    );
+    assert_eq!(
+        window(&a, published, now, ChangeSet::All, ChangePlan::Index).len(),
+        1
+    );
+    let options = icecore_engine::ChangeOptions {
+        plan: ChangePlan::Index,
+        ..Default::default()
+    };
+    let early = icecore_engine::Window {
+        after: published.prev(),
+        until: now,
+    };
+    let refused = a
+        .changes(&KeyRange::all(), early, ChangeSet::All, &options)
+        .map(|_| ())
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("does not cover the window"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -84,8 +142,14 @@ fn a_restore_resumes_by_its_tags() {
     let mut db = Fixture::new();
     let a = begin(&db, "r", "a");
     assert!(a.ingest("1", &[layer(&db, "1", 1000, 5)]).unwrap());
-    assert!(!a.ingest("1", &[layer(&db, "again", 1000, 5)]).unwrap(), "a layer that is in is skipped");
-    assert!(a.ingest("nothing", &[]).unwrap(), "a layer may bring nothing to a keyspace");
+    assert!(
+        !a.ingest("1", &[layer(&db, "again", 1000, 5)]).unwrap(),
+        "a layer that is in is skipped"
+    );
+    assert!(
+        a.ingest("nothing", &[]).unwrap(),
+        "a layer may bring nothing to a keyspace"
+    );
     drop(a);
     db.drop_and_open();
     assert_eq!(db.engine().restoring().len(), 1);
@@ -93,8 +157,15 @@ fn a_restore_resumes_by_its_tags() {
     assert_eq!(a.ingested(), ["1", "nothing"]);
     assert_eq!((a.name(), a.restore_id().as_str()), ("a", "r"));
     assert!(a.ingest("2", &[layer(&db, "2", 2000, 5)]).unwrap());
-    let a = db.engine().publish_restore(vec![publish(a, 0)], ts(2000)).unwrap().remove(0);
-    assert_eq!(a.versions(&db.engine().snapshot(), b"0001").unwrap().len(), 4);
+    let a = db
+        .engine()
+        .publish_restore(vec![publish(a, 0)], ts(2000))
+        .unwrap()
+        .remove(0);
+    assert_eq!(
+        a.versions(&db.engine().snapshot(), b"0001").unwrap().len(),
+        4
+    );
 }
 
 /// A crash after the ingest and before its record: the layer comes in twice, the same bytes.
@@ -103,12 +174,37 @@ fn a_layer_that_came_in_twice_is_harmless() {
     let db = Fixture::new();
     let a = begin(&db, "r", "a");
     a.ingest("1", &[layer(&db, "1", 1000, 5)]).unwrap();
-    a.ingest("1, as if it had no record", &[layer(&db, "2", 1000, 5)]).unwrap();
-    let a = db.engine().publish_restore(vec![publish(a, 0)], ts(1000)).unwrap().remove(0);
-    assert_eq!(window(&a, Timestamp::MIN, db.engine().visible(), ChangeSet::All, ChangePlan::Scan).len(), 10);
+    a.ingest("1, as if it had no record", &[layer(&db, "2", 1000, 5)])
+        .unwrap();
+    let a = db
+        .engine()
+        .publish_restore(vec![publish(a, 0)], ts(1000))
+        .unwrap()
+        .remove(0);
+    assert_eq!(
+        window(
+            &a,
+            Timestamp::MIN,
+            db.engine().visible(),
+            ChangeSet::All,
+            ChangePlan::Scan
+        )
+        .len(),
+        10
+    );
     assert_eq!(scan(&a, &KeyRange::all(), ScanDirection::Reverse).len(), 5);
     db.engine().compact(&a).unwrap();
-    assert_eq!(window(&a, Timestamp::MIN, db.engine().visible(), ChangeSet::All, ChangePlan::Scan).len(), 10);
+    assert_eq!(
+        window(
+            &a,
+            Timestamp::MIN,
+            db.engine().visible(),
+            ChangeSet::All,
+            ChangePlan::Scan
+        )
+        .len(),
+        10
+    );
 }
 
 #[test]
@@ -120,10 +216,18 @@ fn a_crash_before_publication_leaves_it_hidden() {
     copy(&db.dir(), &crashed);
     let engine = icecore_engine::Engine::open(&crashed, &db.options).unwrap();
     assert!(engine.all_keyspaces().is_empty());
-    assert!(matches!(engine.keyspace("a"), Err(Error::NoSuchKeyspace { .. })));
-    let a = engine.begin_restore("r", "a", KeyspaceSettings::default()).unwrap();
+    assert!(matches!(
+        engine.keyspace("a"),
+        Err(Error::NoSuchKeyspace { .. })
+    ));
+    let a = engine
+        .begin_restore("r", "a", KeyspaceSettings::default())
+        .unwrap();
     assert_eq!(a.ingested(), ["1"]);
-    let a = engine.publish_restore(vec![publish(a, 0)], ts(1000)).unwrap().remove(0);
+    let a = engine
+        .publish_restore(vec![publish(a, 0)], ts(1000))
+        .unwrap()
+        .remove(0);
     assert_eq!(scan(&a, &KeyRange::all(), ScanDirection::Forward).len(), 5);
 }
 
@@ -132,17 +236,36 @@ fn names_in_use_are_refused() {
     let db = Fixture::new();
     db.keyspace("live");
     let settings = KeyspaceSettings::default;
-    assert!(matches!(db.engine().begin_restore("r", "live", settings()), Err(Error::KeyspaceExists { .. })));
-    assert!(matches!(db.engine().begin_restore("r", "not a name", settings()), Err(Error::Invalid(_))));
+    assert!(matches!(
+        db.engine().begin_restore("r", "live", settings()),
+        Err(Error::KeyspaceExists { .. })
+    ));
+    assert!(matches!(
+        db.engine().begin_restore("r", "not a name", settings()),
+        Err(Error::Invalid(_))
+    ));
     let a = begin(&db, "r", "a");
-    let refused = db.engine().begin_restore("other", "a", settings()).map(|_| ()).unwrap_err();
-    assert!(matches!(&refused, Error::Restore { restore, .. } if restore == "r"), "{refused}");
+    let refused = db
+        .engine()
+        .begin_restore("other", "a", settings())
+        .map(|_| ())
+        .unwrap_err();
+    assert!(
+        matches!(&refused, Error::Restore { restore, .. } if restore == "r"),
+        "{refused}"
+    );
     // The name is taken while the restore runs: nothing of it is published.
     let b = begin(&db, "r", "b");
     db.keyspace("b");
-    let refused = db.engine().publish_restore(vec![publish(a, 0), publish(b, 0)], ts(1)).unwrap_err();
+    let refused = db
+        .engine()
+        .publish_restore(vec![publish(a, 0), publish(b, 0)], ts(1))
+        .unwrap_err();
     assert!(matches!(refused, Error::KeyspaceExists { .. }), "{refused}");
-    assert!(matches!(db.engine().keyspace("a"), Err(Error::NoSuchKeyspace { .. })));
+    assert!(matches!(
+        db.engine().keyspace("a"),
+        Err(Error::NoSuchKeyspace { .. })
+    ));
     assert_eq!(db.engine().restoring().len(), 2);
 }
 
@@ -160,7 +283,11 @@ fn an_abandoned_restore_is_gone_for_good() {
     assert_eq!(db.engine().restoring().len(), 1);
     let a = begin(&db, "r2", "a");
     assert!(a.ingested().is_empty());
-    let a = db.engine().publish_restore(vec![publish(a, 0)], ts(1000)).unwrap().remove(0);
+    let a = db
+        .engine()
+        .publish_restore(vec![publish(a, 0)], ts(1000))
+        .unwrap()
+        .remove(0);
     assert!(scan(&a, &KeyRange::all(), ScanDirection::Forward).is_empty());
 }
 
@@ -172,13 +299,29 @@ fn a_published_restore_takes_no_more_layers() {
     let a = begin(&db, "r", "a");
     let kept = a.clone();
     a.ingest("1", &[layer(&db, "1", 1000, 5)]).unwrap();
-    let published = db.engine().publish_restore(vec![publish(a, 0)], ts(1000)).unwrap().remove(0);
+    let published = db
+        .engine()
+        .publish_restore(vec![publish(a, 0)], ts(1000))
+        .unwrap()
+        .remove(0);
     let refused = kept.ingest("2", &[layer(&db, "2", 2000, 5)]).unwrap_err();
     assert!(matches!(&refused, Error::Restore { .. }), "{refused}");
-    let refused = db.engine().publish_restore(vec![publish(kept.clone(), 0)], ts(1000)).unwrap_err();
-    assert!(matches!(&refused, Error::Restore { .. } | Error::KeyspaceExists { .. }), "{refused}");
+    let refused = db
+        .engine()
+        .publish_restore(vec![publish(kept.clone(), 0)], ts(1000))
+        .unwrap_err();
+    assert!(
+        matches!(
+            &refused,
+            Error::Restore { .. } | Error::KeyspaceExists { .. }
+        ),
+        "{refused}"
+    );
     db.engine().drop_keyspace("a").unwrap();
-    let refused = db.engine().publish_restore(vec![publish(kept.clone(), 0)], ts(1000)).unwrap_err();
+    let refused = db
+        .engine()
+        .publish_restore(vec![publish(kept.clone(), 0)], ts(1000))
+        .unwrap_err();
     assert!(matches!(&refused, Error::Restore { .. }), "{refused}");
     assert_eq!(db.engine().abandon_restore("r").unwrap(), 0);
     let id = published.id();
@@ -195,9 +338,15 @@ fn an_abandoned_restore_takes_no_more_layers() {
     let mut db = Fixture::new();
     let a = begin(&db, "r", "a");
     db.engine().abandon_restore("r").unwrap();
-    assert!(matches!(a.ingest("1", &[layer(&db, "1", 1000, 5)]), Err(Error::Restore { .. })));
+    assert!(matches!(
+        a.ingest("1", &[layer(&db, "1", 1000, 5)]),
+        Err(Error::Restore { .. })
+    ));
     assert!(matches!(a.ingest("1", &[]), Err(Error::Restore { .. })));
-    assert!(matches!(db.engine().publish_restore(vec![publish(a, 0)], ts(1000)), Err(Error::Restore { .. })));
+    assert!(matches!(
+        db.engine().publish_restore(vec![publish(a, 0)], ts(1000)),
+        Err(Error::Restore { .. })
+    ));
     db.reopen();
     assert!(db.engine().restoring().is_empty() && db.engine().keyspaces().is_empty());
 }
@@ -207,7 +356,10 @@ fn one_keyspace_is_published_once_in_a_call() {
     let db = Fixture::new();
     let a = begin(&db, "r", "a");
     let twice = vec![publish(a.clone(), 0), publish(a, 0)];
-    assert!(matches!(db.engine().publish_restore(twice, ts(1000)), Err(Error::Restore { .. })));
+    assert!(matches!(
+        db.engine().publish_restore(twice, ts(1000)),
+        Err(Error::Restore { .. })
+    ));
     assert!(db.engine().keyspaces().is_empty());
 }
 
@@ -216,7 +368,11 @@ fn one_keyspace_is_published_once_in_a_call() {
 fn a_threshold_in_the_future_is_refused() {
     let db = Fixture::new();
     let a = begin(&db, "r", "a");
-    let refused = db.engine().publish_restore(vec![publish(a, 5 * START)], ts(1000)).map(|_| ()).unwrap_err();
+    let refused = db
+        .engine()
+        .publish_restore(vec![publish(a, 5 * START)], ts(1000))
+        .map(|_| ())
+        .unwrap_err();
     assert!(matches!(refused, Error::InFuture { .. }), "{refused}");
     assert_eq!(db.engine().restoring().len(), 1);
 }
@@ -226,11 +382,19 @@ fn a_damaged_file_is_refused_and_the_restore_goes_on() {
     let db = Fixture::new();
     let a = begin(&db, "r", "a");
     let path = db.engine().staging_dir().join("damaged");
-    std::fs::write(&path, b"this is no SST file, however long it may be, and never was one").unwrap();
+    std::fs::write(
+        &path,
+        b"this is no SST file, however long it may be, and never was one",
+    )
+    .unwrap();
     assert!(matches!(a.ingest("1", &[path]), Err(Error::Rocks { .. })));
     assert!(a.ingested().is_empty());
     assert!(a.ingest("1", &[layer(&db, "1", 1000, 5)]).unwrap());
-    let a = db.engine().publish_restore(vec![publish(a, 0)], ts(1000)).unwrap().remove(0);
+    let a = db
+        .engine()
+        .publish_restore(vec![publish(a, 0)], ts(1000))
+        .unwrap()
+        .remove(0);
     a.put("k", "v", Durability::Sync).unwrap();
 }
 
@@ -241,12 +405,37 @@ fn a_long_chain_goes_in_beside_commits() {
     let other = db.keyspace("other");
     let a = begin(&db, "r", "a");
     for number in 1..=45_u64 {
-        a.ingest(&format!("{number}"), &[layer(&db, &format!("layer-{number}"), 1000 + 20 * number, 20)]).unwrap();
+        a.ingest(
+            &format!("{number}"),
+            &[layer(
+                &db,
+                &format!("layer-{number}"),
+                1000 + 20 * number,
+                20,
+            )],
+        )
+        .unwrap();
         put(&other, "k", number.to_be_bytes());
     }
-    let a = db.engine().publish_restore(vec![publish(a, 0)], ts(2000)).unwrap().remove(0);
+    let a = db
+        .engine()
+        .publish_restore(vec![publish(a, 0)], ts(2000))
+        .unwrap()
+        .remove(0);
     put(&other, "k", "after");
     put(&a, "0001", "after");
-    assert_eq!(a.versions(&db.engine().snapshot(), b"0001").unwrap().len(), 91);
-    assert_eq!(scan_at(&a, ts(1000 + 20 * 30), &KeyRange::all(), ScanDirection::Reverse)[0].1, b"at 1600");
+    assert_eq!(
+        a.versions(&db.engine().snapshot(), b"0001").unwrap().len(),
+        91
+    );
+    assert_eq!(
+        scan_at(
+            &a,
+            ts(1000 + 20 * 30),
+            &KeyRange::all(),
+            ScanDirection::Reverse
+        )[0]
+        .1,
+        b"at 1600"
+    );
 }

@@ -1,6 +1,8 @@
 //! Transactions: what each isolation level lets through and what it refuses.
 
-use icecore_engine::{Batch, Durability, Engine, Error, Isolation, Keyspace, ScanDirection, Transaction};
+use icecore_engine::{
+    Batch, Durability, Engine, Error, Isolation, Keyspace, ScanDirection, Transaction,
+};
 use icecore_mvcc::KeyRange;
 
 use crate::common::{Fixture, delete, put};
@@ -25,10 +27,21 @@ fn conflicts(result: Result<(), Error>) -> bool {
     }
 }
 
-fn rows(transaction: &mut Transaction, keyspace: &Keyspace, range: &KeyRange, direction: ScanDirection) -> Vec<String> {
+fn rows(
+    transaction: &mut Transaction,
+    keyspace: &Keyspace,
+    range: &KeyRange,
+    direction: ScanDirection,
+) -> Vec<String> {
     let scan = transaction.scan(keyspace, range, direction).unwrap();
     scan.map(|row| row.unwrap())
-        .map(|(k, v)| format!("{}={}", String::from_utf8(k).unwrap(), String::from_utf8(v).unwrap()))
+        .map(|(k, v)| {
+            format!(
+                "{}={}",
+                String::from_utf8(k).unwrap(),
+                String::from_utf8(v).unwrap()
+            )
+        })
         .collect()
 }
 
@@ -41,7 +54,10 @@ fn a_lost_update_is_refused() {
         let mut one = begin(db.engine(), isolation);
         let mut two = begin(db.engine(), isolation);
         for transaction in [&mut one, &mut two] {
-            assert_eq!(transaction.get(&a, b"counter").unwrap(), Some(b"0".to_vec()));
+            assert_eq!(
+                transaction.get(&a, b"counter").unwrap(),
+                Some(b"0".to_vec())
+            );
             transaction.put(&a, "counter", "1");
         }
         assert!(!conflicts(commit(two)));
@@ -64,13 +80,20 @@ fn write_skew_passes_snapshot_isolation_only() {
         let mut two = begin(db.engine(), isolation);
         for transaction in [&mut one, &mut two] {
             for doctor in ["alice", "bob"] {
-                assert_eq!(transaction.get(&a, doctor.as_bytes()).unwrap(), Some(b"yes".to_vec()));
+                assert_eq!(
+                    transaction.get(&a, doctor.as_bytes()).unwrap(),
+                    Some(b"yes".to_vec())
+                );
             }
         }
         one.put(&a, "alice", "no");
         two.put(&a, "bob", "no");
         assert!(!conflicts(commit(one)));
-        assert_eq!(conflicts(commit(two)), isolation == Isolation::Serializable, "{isolation:?}");
+        assert_eq!(
+            conflicts(commit(two)),
+            isolation == Isolation::Serializable,
+            "{isolation:?}"
+        );
     }
 }
 
@@ -82,10 +105,17 @@ fn a_phantom_in_a_scanned_range_is_refused_when_serializable() {
         put(&a, "room/1", "free");
         let mut one = begin(db.engine(), isolation);
         let range = KeyRange::prefix(b"room/");
-        assert_eq!(rows(&mut one, &a, &range, ScanDirection::Forward), ["room/1=free"]);
+        assert_eq!(
+            rows(&mut one, &a, &range, ScanDirection::Forward),
+            ["room/1=free"]
+        );
         one.put(&a, "summary", "one room");
         put(&a, "room/2", "free");
-        assert_eq!(conflicts(commit(one)), isolation == Isolation::Serializable, "{isolation:?}");
+        assert_eq!(
+            conflicts(commit(one)),
+            isolation == Isolation::Serializable,
+            "{isolation:?}"
+        );
     }
 }
 
@@ -103,7 +133,15 @@ fn a_phantom_outside_the_range_is_none() {
     assert!(!conflicts(commit(one)));
 
     let mut open_ended = begin(db.engine(), Isolation::Serializable);
-    assert!(rows(&mut open_ended, &a, &KeyRange::new(b"y".to_vec(), None), ScanDirection::Forward).is_empty());
+    assert!(
+        rows(
+            &mut open_ended,
+            &a,
+            &KeyRange::new(b"y".to_vec(), None),
+            ScanDirection::Forward
+        )
+        .is_empty()
+    );
     open_ended.put(&a, "x", "2");
     put(&b, "z", "the next keyspace's keys sort after it");
     assert!(!conflicts(commit(open_ended)));
@@ -150,12 +188,18 @@ fn own_writes_are_seen_over_the_snapshot() {
     assert_eq!(one.get(&a, b"f").unwrap(), None);
     assert_eq!(one.get(&a, b"c").unwrap(), None);
     let forward = ["a=own", "b=old", "d=own", "g=own"];
-    assert_eq!(rows(&mut one, &a, &KeyRange::all(), ScanDirection::Forward), forward);
+    assert_eq!(
+        rows(&mut one, &a, &KeyRange::all(), ScanDirection::Forward),
+        forward
+    );
     let mut reverse = rows(&mut one, &a, &KeyRange::all(), ScanDirection::Reverse);
     reverse.reverse();
     assert_eq!(reverse, forward);
     let middle = KeyRange::new(b"b".to_vec(), Some(b"g".to_vec()));
-    assert_eq!(rows(&mut one, &a, &middle, ScanDirection::Forward), ["b=old", "d=own"]);
+    assert_eq!(
+        rows(&mut one, &a, &middle, ScanDirection::Forward),
+        ["b=old", "d=own"]
+    );
     assert_eq!(a.get(b"a").unwrap(), None, "nobody else sees them");
     assert!(!conflicts(commit(one)));
     assert_eq!(a.get(b"a").unwrap(), Some(b"own".to_vec()));
@@ -221,7 +265,8 @@ fn counters_under_contention_lose_nothing() {
     for isolation in BOTH {
         let db = Fixture::new();
         let a = db.keyspace("a");
-        let count = |bytes: Option<Vec<u8>>| bytes.map_or(0, |b| u32::from_be_bytes(b.try_into().unwrap()));
+        let count =
+            |bytes: Option<Vec<u8>>| bytes.map_or(0, |b| u32::from_be_bytes(b.try_into().unwrap()));
         std::thread::scope(|scope| {
             for thread in 0..8_u32 {
                 let (a, db) = (&a, &db);
@@ -241,7 +286,9 @@ fn counters_under_contention_lose_nothing() {
                 });
             }
         });
-        let total: u32 = (0..3).map(|i| count(a.get(format!("counter/{i}").as_bytes()).unwrap())).sum();
+        let total: u32 = (0..3)
+            .map(|i| count(a.get(format!("counter/{i}").as_bytes()).unwrap()))
+            .sum();
         assert_eq!(total, 160, "{isolation:?}");
     }
 }
@@ -256,7 +303,11 @@ fn a_batch_commit_conflicts_with_an_open_transaction() {
     batch.put(&a, "a", "1").put(&a, "m", "1").put(&a, "z", "1");
     let at = db.engine().commit(batch, Durability::Buffered).unwrap();
     match commit(one).unwrap_err() {
-        Error::Conflict { keyspace, key, at: when } => {
+        Error::Conflict {
+            keyspace,
+            key,
+            at: when,
+        } => {
             assert_eq!((keyspace.as_str(), key.as_str(), when), ("a", "m", at));
         }
         other => panic!("{other}"),

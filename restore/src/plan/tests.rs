@@ -38,13 +38,27 @@ fn file(min: u64, max: u64) -> FileEntry {
     }
 }
 
-fn keyspace(descriptor: Descriptor, introduced: bool, history: Option<u64>, files: Vec<FileEntry>) -> ManifestKeyspace {
-    ManifestKeyspace { descriptor, introduced, revision_start: history.map(at), files }
+fn keyspace(
+    descriptor: Descriptor,
+    introduced: bool,
+    history: Option<u64>,
+    files: Vec<FileEntry>,
+) -> ManifestKeyspace {
+    ManifestKeyspace {
+        descriptor,
+        introduced,
+        revision_start: history.map(at),
+        files,
+    }
 }
 
 fn layer(start: u64, end: u64, keyspaces: Vec<ManifestKeyspace>) -> Manifest {
     let incremental: IncrementalPath = "20220210/155530.50".parse().unwrap();
-    let kind = if start == 0 { LayerKind::Full } else { LayerKind::Incremental };
+    let kind = if start == 0 {
+        LayerKind::Full
+    } else {
+        LayerKind::Incremental
+    };
     Manifest {
         collection_id: CollectionId::from_bytes([7; 16]),
         chain_id: ChainId::from_bytes([8; 16]),
@@ -73,16 +87,44 @@ fn run(manifests: &[Manifest], target: u64, options: &RestoreOptions) -> Result<
 }
 
 fn threshold(manifests: &[Manifest], target: u64) -> u64 {
-    run(manifests, target, &RestoreOptions::default()).unwrap().keyspaces.first().unwrap().threshold.nanos()
+    run(manifests, target, &RestoreOptions::default())
+        .unwrap()
+        .keyspaces
+        .first()
+        .unwrap()
+        .threshold
+        .nanos()
 }
 
 /// A chain of a full to 100 and incrementals to 200 and 300; `None` has no revision history.
 fn chain(history: [Option<u64>; 3]) -> Vec<Manifest> {
     let [full, first, second] = history;
     vec![
-        layer(0, 100, vec![keyspace(descriptor(1, "a"), true, full, vec![file(10, 90)])]),
-        layer(100, 200, vec![keyspace(descriptor(1, "a"), false, first, vec![file(110, 190)])]),
-        layer(200, 300, vec![keyspace(descriptor(1, "a"), false, second, vec![file(210, 290)])]),
+        layer(
+            0,
+            100,
+            vec![keyspace(descriptor(1, "a"), true, full, vec![file(10, 90)])],
+        ),
+        layer(
+            100,
+            200,
+            vec![keyspace(
+                descriptor(1, "a"),
+                false,
+                first,
+                vec![file(110, 190)],
+            )],
+        ),
+        layer(
+            200,
+            300,
+            vec![keyspace(
+                descriptor(1, "a"),
+                false,
+                second,
+                vec![file(210, 290)],
+            )],
+        ),
     ]
 }
 
@@ -98,7 +140,10 @@ fn reads_are_true_back_to_the_newest_layer_without_history() {
 
 #[test]
 fn without_history_only_the_target_can_be_read() {
-    let options = RestoreOptions { history: History::None, ..RestoreOptions::default() };
+    let options = RestoreOptions {
+        history: History::None,
+        ..RestoreOptions::default()
+    };
     let plan = run(&chain([Some(40), Some(100), Some(200)]), 250, &options).unwrap();
     assert_eq!(plan.keyspaces.first().unwrap().threshold, at(250));
 }
@@ -119,28 +164,45 @@ fn files_that_straddle_the_target_are_rewritten_and_later_ones_left_out() {
     let last = plan.keyspaces.first().unwrap().layers.last().unwrap();
     assert_eq!(
         last.files,
-        [PlannedFile { file: straddling, rewrite: true }, PlannedFile { file: exact, rewrite: false }]
+        [
+            PlannedFile {
+                file: straddling,
+                rewrite: true
+            },
+            PlannedFile {
+                file: exact,
+                rewrite: false
+            }
+        ]
     );
 }
 
 #[test]
 fn a_layer_that_introduces_a_keyspace_again_replaces_what_was_before() {
     let mut chain = chain([None, None, None]);
-    chain.last_mut().unwrap().keyspaces = vec![keyspace(descriptor(1, "a"), true, None, vec![file(5, 290)])];
+    chain.last_mut().unwrap().keyspaces =
+        vec![keyspace(descriptor(1, "a"), true, None, vec![file(5, 290)])];
     let plan = run(&chain, 300, &RestoreOptions::default()).unwrap();
     assert_eq!(plan.keyspaces.first().unwrap().layers.len(), 1);
 }
 
 #[test]
 fn a_time_inside_a_layer_without_history_is_refused() {
-    let refused = run(&chain([None, None, None]), 250, &RestoreOptions::default()).unwrap_err().to_string();
-    assert!(refused.contains("cannot be restored as of 1970-01-01T00:00:00.000000250Z"), "{refused}");
+    let refused = run(&chain([None, None, None]), 250, &RestoreOptions::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("cannot be restored as of 1970-01-01T00:00:00.000000250Z"),
+        "{refused}"
+    );
 }
 
 #[test]
 fn changes_of_a_keyspace_that_nothing_introduces_are_refused() {
     let chain = chain([None, None, None]);
-    let refused = run(chain.get(1..).unwrap(), 300, &RestoreOptions::default()).unwrap_err().to_string();
+    let refused = run(chain.get(1..).unwrap(), 300, &RestoreOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(refused.starts_with("backup is incomplete"), "{refused}");
 }
 
@@ -149,8 +211,14 @@ fn a_keyspace_dropped_in_the_window_comes_back_before_its_drop_only() {
     let mut dropped = descriptor(1, "a");
     dropped.dropped = Some(at(250));
     let mut chain = chain([Some(40), Some(100), Some(200)]);
-    chain.last_mut().unwrap().keyspaces = vec![keyspace(dropped, false, Some(200), vec![file(210, 240)])];
-    let names = |target| run(&chain, target, &RestoreOptions::default()).unwrap().keyspaces.len();
+    chain.last_mut().unwrap().keyspaces =
+        vec![keyspace(dropped, false, Some(200), vec![file(210, 240)])];
+    let names = |target| {
+        run(&chain, target, &RestoreOptions::default())
+            .unwrap()
+            .keyspaces
+            .len()
+    };
     assert_eq!((names(249), names(250), names(300)), (1, 0, 0));
 }
 
@@ -162,10 +230,17 @@ fn names_are_mapped_and_clashes_refused() {
     ];
     let chain = [layer(0, 100, both)];
     let names = |options: &RestoreOptions| -> Result<Vec<String>> {
-        Ok(run(&chain, 100, options)?.keyspaces.into_iter().map(|k| k.name).collect())
+        Ok(run(&chain, 100, options)?
+            .keyspaces
+            .into_iter()
+            .map(|k| k.name)
+            .collect())
     };
     let renames = BTreeMap::from([("bank.a".to_owned(), "bank.old".to_owned())]);
-    let renamed = RestoreOptions { renames, ..RestoreOptions::default() };
+    let renamed = RestoreOptions {
+        renames,
+        ..RestoreOptions::default()
+    };
     assert_eq!(names(&renamed).unwrap(), ["bank.old", "shop.a"]);
     let patterns = vec![NamePattern::parse("shop.*").unwrap()];
     let into = RestoreOptions {
@@ -174,15 +249,37 @@ fn names_are_mapped_and_clashes_refused() {
         ..RestoreOptions::default()
     };
     assert_eq!(names(&into).unwrap(), ["copy.a"]);
-    let clash = RestoreOptions { into_database: Some("copy".to_owned()), ..RestoreOptions::default() };
+    let clash = RestoreOptions {
+        into_database: Some("copy".to_owned()),
+        ..RestoreOptions::default()
+    };
     let refused = names(&clash).unwrap_err().to_string();
-    assert_eq!(refused, "bank.a and shop.a would both be restored as copy.a; rename one of them");
+    assert_eq!(
+        refused,
+        "bank.a and shop.a would both be restored as copy.a; rename one of them"
+    );
     let renames = BTreeMap::from([("nope".to_owned(), "x".to_owned())]);
-    let refused = names(&RestoreOptions { renames, ..RestoreOptions::default() }).unwrap_err().to_string();
-    assert_eq!(refused, "cannot rename nope: it is not among the keyspaces to restore (bank.a, shop.a)");
+    let refused = names(&RestoreOptions {
+        renames,
+        ..RestoreOptions::default()
+    })
+    .unwrap_err()
+    .to_string();
+    assert_eq!(
+        refused,
+        "cannot rename nope: it is not among the keyspaces to restore (bank.a, shop.a)"
+    );
     let keyspaces = vec![NamePattern::parse("zoo.*").unwrap()];
-    let refused = names(&RestoreOptions { keyspaces, ..RestoreOptions::default() }).unwrap_err().to_string();
-    assert!(refused.contains("no keyspace that matches zoo.*"), "{refused}");
+    let refused = names(&RestoreOptions {
+        keyspaces,
+        ..RestoreOptions::default()
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(
+        refused.contains("no keyspace that matches zoo.*"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -191,7 +288,19 @@ fn the_same_restore_has_the_same_id() {
     let id = |options: &RestoreOptions| run(&chain, 300, options).unwrap().restore_id;
     let all = RestoreOptions::default();
     assert_eq!(id(&all), id(&all));
-    assert_ne!(id(&all), id(&RestoreOptions { history: History::None, ..RestoreOptions::default() }));
+    assert_ne!(
+        id(&all),
+        id(&RestoreOptions {
+            history: History::None,
+            ..RestoreOptions::default()
+        })
+    );
     let renames = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-    assert_ne!(id(&all), id(&RestoreOptions { renames, ..RestoreOptions::default() }));
+    assert_ne!(
+        id(&all),
+        id(&RestoreOptions {
+            renames,
+            ..RestoreOptions::default()
+        })
+    );
 }

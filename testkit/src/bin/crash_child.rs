@@ -1,24 +1,41 @@
-//! The process that the crash test kills: `crash_child DB COLLECTION SEED [acks-early]`.
+//! The process that the crash tests kill or starve.
+//!
+//! `crash_child work DB COLLECTION SEED [acks-early]`, `crash_child backup DB COLLECTION`,
+//! `crash_child restore DB COLLECTION`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use icecore_testkit::crash::child::{back_up_once, restore_once, work};
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (db, collection, seed, acks_early) = match arguments.as_slice() {
-        [db, collection, seed] => (db, collection, seed, false),
-        [db, collection, seed, flag] if flag == "acks-early" => (db, collection, seed, true),
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match *words.as_slice() {
+        ["work", db, collection, seed] => {
+            work(Path::new(db), Path::new(collection), number(seed), false)
+        }
+        ["work", db, collection, seed, "acks-early"] => {
+            work(Path::new(db), Path::new(collection), number(seed), true)
+        }
+        ["backup", db, collection] => back_up_once(Path::new(db), Path::new(collection)),
+        ["restore", db, collection] => restore_once(Path::new(db), Path::new(collection)),
         _ => {
-            eprintln!("usage: crash_child DB COLLECTION SEED [acks-early]");
+            eprintln!(
+                "usage: crash_child work DB COLLECTION SEED [acks-early] | backup DB COLLECTION | restore DB COLLECTION"
+            );
             return ExitCode::from(2);
         }
     };
-    let seed = seed.parse().unwrap_or(0);
-    match icecore_testkit::crash::child::work(Path::new(db), Path::new(collection), seed, acks_early) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
 }

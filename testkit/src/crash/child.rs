@@ -1,4 +1,4 @@
-//! The process that is killed.
+//! The process that is killed, or that runs under limits which its caller set.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,7 +21,10 @@ use crate::scratch;
 /// Settings of the engine on both sides.
 pub(crate) fn options() -> Options {
     let clock = Arc::new(SystemClock);
-    Options { write_buffer_bytes: 64 << 10, ..scratch::small_engine(clock) }
+    Options {
+        write_buffer_bytes: 64 << 10,
+        ..scratch::small_engine(clock)
+    }
 }
 
 /// Works until it is killed. With `acks_early` commits are acknowledged before they are made: the
@@ -35,7 +38,13 @@ pub fn work(db: &Path, collection: &Path, seed: u64, acks_early: bool) -> Result
         Ok(keyspace) => keyspace,
         Err(_) => {
             let gc_ttl = Duration::from_millis(30);
-            engine.create_keyspace(KEYSPACE, KeyspaceSettings { gc_ttl, ..KeyspaceSettings::default() })?
+            engine.create_keyspace(
+                KEYSPACE,
+                KeyspaceSettings {
+                    gc_ttl,
+                    ..KeyspaceSettings::default()
+                },
+            )?
         }
     };
     say(&Line::Ready)?;
@@ -54,13 +63,46 @@ pub fn work(db: &Path, collection: &Path, seed: u64, acks_early: bool) -> Result
         while threads.iter().all(|thread| !thread.is_finished()) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        for thread in threads.into_iter().filter(std::thread::ScopedJoinHandle::is_finished) {
-            let ended = thread.join().unwrap_or_else(|_| Err(Failure::Mismatch("a thread panicked".to_owned())));
+        for thread in threads
+            .into_iter()
+            .filter(std::thread::ScopedJoinHandle::is_finished)
+        {
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(Failure::Mismatch("a thread panicked".to_owned())));
             if let Err(failure) = ended {
                 eprintln!("error: {failure}");
                 std::process::exit(1);
             }
         }
+        Ok(())
+    })
+}
+
+/// Takes a full backup, and nothing else.
+///
+/// # Errors
+/// What kept it.
+pub fn back_up_once(db: &Path, collection: &Path) -> Result<()> {
+    let engine = Engine::open(db, &options())?;
+    let uri = CollectionUri::from_local_path(collection)?;
+    scratch::runtime()?.block_on(async {
+        let collection = Collection::create_or_open(&uri, StoreOptions::default()).await?;
+        backup(&engine, &collection, &BackupOptions::default()).await?;
+        Ok(())
+    })
+}
+
+/// Restores the newest chain, and nothing else.
+///
+/// # Errors
+/// What kept it.
+pub fn restore_once(db: &Path, collection: &Path) -> Result<()> {
+    let engine = Engine::open(db, &options())?;
+    let uri = CollectionUri::from_local_path(collection)?;
+    scratch::runtime()?.block_on(async {
+        let collection = Collection::open(&uri, StoreOptions::default()).await?;
+        restore(&engine, &collection, &RestoreOptions::default()).await?;
         Ok(())
     })
 }
@@ -75,7 +117,9 @@ fn say(line: &Line) -> Result<()> {
 
 fn write(keyspace: &Keyspace, writer: usize, seed: u64, acks_early: bool) -> Result<()> {
     let found = keyspace.get(&progress_key(writer))?;
-    let done = found.and_then(|text| String::from_utf8(text).ok()).and_then(|text| text.parse().ok());
+    let done = found
+        .and_then(|text| String::from_utf8(text).ok())
+        .and_then(|text| text.parse().ok());
     let mut dice = Dice::new(seed.wrapping_add(writer as u64));
     for number in done.unwrap_or(0_u64) + 1.. {
         let mut batch = Batch::new();
@@ -86,11 +130,19 @@ fn write(keyspace: &Keyspace, writer: usize, seed: u64, acks_early: bool) -> Res
             };
         }
         if acks_early {
-            say(&Line::Commit { writer, number, ts: keyspace.engine().now() })?;
+            say(&Line::Commit {
+                writer,
+                number,
+                ts: keyspace.engine().now(),
+            })?;
             std::thread::sleep(Duration::from_millis(5));
         }
         // A kill of the process loses neither kind; only a loss of power tells them apart.
-        let durability = if dice.one_in(2) { Durability::Sync } else { Durability::Buffered };
+        let durability = if dice.one_in(2) {
+            Durability::Sync
+        } else {
+            Durability::Buffered
+        };
         let ts = keyspace.engine().commit(batch, durability)?;
         if !acks_early {
             say(&Line::Commit { writer, number, ts })?;
@@ -112,14 +164,21 @@ fn back_up(engine: &Engine, uri: &CollectionUri, seed: u64) -> Result<()> {
                 _ => None,
             };
             let options = BackupOptions {
-                keyspaces: if onto.is_none() { vec![SCOPE.parse()?] } else { Vec::new() },
+                keyspaces: if onto.is_none() {
+                    vec![SCOPE.parse()?]
+                } else {
+                    Vec::new()
+                },
                 onto,
                 revision_history: dice.one_in(2),
                 ..BackupOptions::default()
             };
             Ok::<_, Failure>(backup(engine, &collection, &options).await?)
         })?;
-        say(&Line::Backup { layer: report.layer.to_string(), end: report.end })?;
+        say(&Line::Backup {
+            layer: report.layer.to_string(),
+            end: report.end,
+        })?;
     }
 }
 
@@ -137,7 +196,11 @@ fn bring_back(engine: &Engine, uri: &CollectionUri, seed: u64) -> Result<()> {
             let chain = collection.open_chain(&BackupSelector::Latest).await?;
             let (full, end) = (chain.full().to_string(), chain.head()?.end);
             let name = format!("copy.{}", engine.now().nanos());
-            say(&Line::Restoring { full: full.clone(), end, name: name.clone() })?;
+            say(&Line::Restoring {
+                full: full.clone(),
+                end,
+                name: name.clone(),
+            })?;
             restore(engine, &collection, &restore_options(&full, end, &name)?).await?;
             Ok::<_, Failure>(Some(name))
         })?;
@@ -166,7 +229,10 @@ fn collect(engine: &Engine, seed: u64) -> Result<()> {
     let mut dice = Dice::new(seed ^ 0xD);
     loop {
         pause(&mut dice, 15_000);
-        let options = GcOptions { compact: dice.one_in(10), ..GcOptions::default() };
+        let options = GcOptions {
+            compact: dice.one_in(10),
+            ..GcOptions::default()
+        };
         icecore_gc::collect(engine, &options)?;
     }
 }

@@ -88,7 +88,9 @@ impl Harness {
     }
 
     fn uri(&self) -> Result<CollectionUri> {
-        Ok(CollectionUri::from_local_path(self.scratch.path().join("collection"))?)
+        Ok(CollectionUri::from_local_path(
+            self.scratch.path().join("collection"),
+        )?)
     }
 
     /// Starts the child, kills it, and holds what is left against what was said.
@@ -103,9 +105,16 @@ impl Harness {
         for line in lines {
             match line {
                 Line::Ready => {}
-                Line::Commit { writer, number, ts } => self.acknowledged(writer, number, ts, newest)?,
+                Line::Commit { writer, number, ts } => {
+                    self.acknowledged(writer, number, ts, newest)?
+                }
                 Line::Backup { layer, end } => backups.push((layer, end)),
-                Line::Restoring { full, end, name } => begun.push(Begun { full, end, name, acknowledged: false }),
+                Line::Restoring { full, end, name } => begun.push(Begun {
+                    full,
+                    end,
+                    name,
+                    acknowledged: false,
+                }),
                 Line::Restored { name } => {
                     let restored = begun.iter_mut().filter(|restore| restore.name == name);
                     restored.for_each(|restore| restore.acknowledged = true);
@@ -138,15 +147,25 @@ impl Harness {
     /// Everything that the child says between its start and its end by SIGKILL.
     fn run_child(&mut self) -> Result<Vec<Line>> {
         let mut command = Command::new(&self.child);
-        command.arg(self.db()).arg(self.scratch.path().join("collection")).arg(self.dice.roll().to_string());
+        command
+            .arg("work")
+            .arg(self.db())
+            .arg(self.scratch.path().join("collection"))
+            .arg(self.dice.roll().to_string());
         if self.acks_early {
             command.arg("acks-early");
         }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let (send, heard) = channel();
         let out = child.stdout.take().map(BufReader::new);
         let listener = std::thread::spawn(move || {
-            let lines = out.into_iter().flat_map(BufRead::lines).map_while(std::io::Result::ok);
+            let lines = out
+                .into_iter()
+                .flat_map(BufRead::lines)
+                .map_while(std::io::Result::ok);
             // Fails once nobody listens any more.
             lines.for_each(|line| drop(send.send(line)));
         });
@@ -162,10 +181,19 @@ impl Harness {
         said.iter().map(|line| line.parse()).collect()
     }
 
-    fn acknowledged(&mut self, writer: usize, number: u64, ts: Timestamp, newest: Timestamp) -> Result<()> {
+    fn acknowledged(
+        &mut self,
+        writer: usize,
+        number: u64,
+        ts: Timestamp,
+        newest: Timestamp,
+    ) -> Result<()> {
         if !self.acks_early {
             ensure!(self.times.insert(ts), "timestamp {ts:?} was given twice");
-            ensure!(ts > newest, "timestamp {ts:?} was given after {newest:?} by an earlier process");
+            ensure!(
+                ts > newest,
+                "timestamp {ts:?} was given after {newest:?} by an earlier process"
+            );
         }
         let Some(acks) = self.acks.get_mut(writer) else {
             return Err(Failure::Mismatch(format!("there is no writer {writer}")));
@@ -184,8 +212,14 @@ impl Harness {
         let snapshot = engine.snapshot();
         for writer in 0..WRITERS {
             let held = read_state(&keyspace, &snapshot, writer)?;
-            let acked = self.acks.get(writer).and_then(|acks| acks.last()).map_or(0, |(_, number)| *number);
-            let Some(before) = self.held.get_mut(writer) else { continue };
+            let acked = self
+                .acks
+                .get(writer)
+                .and_then(|acks| acks.last())
+                .map_or(0, |(_, number)| *number);
+            let Some(before) = self.held.get_mut(writer) else {
+                continue;
+            };
             let acked = acked.max(*before);
             ensure!(
                 (acked..=acked + 1).contains(&held),
@@ -195,14 +229,23 @@ impl Harness {
         }
         let ts = keyspace.put(b"parent".to_vec(), b"".to_vec(), Durability::Sync)?;
         let newest = self.times.last().copied().unwrap_or(Timestamp::MIN);
-        ensure!(ts > newest && self.times.insert(ts), "timestamp {ts:?} was given before, {newest:?} too");
+        ensure!(
+            ts > newest && self.times.insert(ts),
+            "timestamp {ts:?} was given before, {newest:?} too"
+        );
         Ok(())
     }
 
     /// I9: what is listed restores, to what was committed by then.
-    fn every_listed_backup_restores(&mut self, said: &[(String, Timestamp)], every_layer: bool) -> Result<()> {
+    fn every_listed_backup_restores(
+        &mut self,
+        said: &[(String, Timestamp)],
+        every_layer: bool,
+    ) -> Result<()> {
         let uri = self.uri()?;
-        let opened = self.runtime.block_on(Collection::create_or_open(&uri, StoreOptions::default()));
+        let opened = self
+            .runtime
+            .block_on(Collection::create_or_open(&uri, StoreOptions::default()));
         let collection = opened?;
         let chains = self.runtime.block_on(collection.chains())?;
         let listed = |path: &str, end: Timestamp| {
@@ -210,15 +253,23 @@ impl Harness {
             layers.any(|layer| layer.path.to_string() == path && layer.end == end)
         };
         for (path, end) in said {
-            ensure!(listed(path, *end), "backup {path} was acknowledged and is not listed");
+            ensure!(
+                listed(path, *end),
+                "backup {path} was acknowledged and is not listed"
+            );
         }
         self.summary.layers = chains.iter().map(|chain| chain.layers().len() as u64).sum();
         for chain in &chains {
             let head = chain.head()?;
-            for layer in chain.layers().iter().filter(|layer| every_layer || **layer == head) {
+            for layer in chain
+                .layers()
+                .iter()
+                .filter(|layer| every_layer || **layer == head)
+            {
                 if self.compared.insert(layer.path.to_string()) {
                     let place = format!("backup {}", layer.path);
-                    self.restores(&collection, layer).map_err(|failure| failure.within(&place))?;
+                    self.restores(&collection, layer)
+                        .map_err(|failure| failure.within(&place))?;
                 }
             }
         }
@@ -233,7 +284,8 @@ impl Harness {
             as_of: Some(layer.end),
             ..RestoreOptions::default()
         };
-        self.runtime.block_on(restore(&engine, collection, &asked))?;
+        self.runtime
+            .block_on(restore(&engine, collection, &asked))?;
         self.holds_what_was_committed_by(&engine, KEYSPACE, layer.end)?;
         drop(engine);
         std::fs::remove_dir_all(dir)?;
@@ -241,13 +293,26 @@ impl Harness {
         Ok(())
     }
 
-    fn holds_what_was_committed_by(&self, engine: &Engine, name: &str, end: Timestamp) -> Result<()> {
+    fn holds_what_was_committed_by(
+        &self,
+        engine: &Engine,
+        name: &str,
+        end: Timestamp,
+    ) -> Result<()> {
         let keyspace = engine.keyspace(name)?;
         let snapshot = engine.snapshot();
         for (writer, acks) in self.acks.iter().enumerate() {
             let held = read_state(&keyspace, &snapshot, writer)?;
-            let least = acks.iter().filter(|(ts, _)| *ts <= end).map(|(_, number)| *number).max();
-            let later = acks.iter().filter(|(ts, _)| *ts > end).map(|(_, number)| number.saturating_sub(1)).min();
+            let least = acks
+                .iter()
+                .filter(|(ts, _)| *ts <= end)
+                .map(|(_, number)| *number)
+                .max();
+            let later = acks
+                .iter()
+                .filter(|(ts, _)| *ts > end)
+                .map(|(_, number)| number.saturating_sub(1))
+                .min();
             let most = later.or_else(|| self.held.get(writer).copied());
             let (least, most) = (least.unwrap_or(0), most.unwrap_or(0));
             ensure!(
@@ -299,12 +364,17 @@ fn listen(
                 said.push(line);
             }
             Err(RecvTimeoutError::Timeout) => {
-                ensure!(from_start || !said.is_empty(), "the child does not open its database");
+                ensure!(
+                    from_start || !said.is_empty(),
+                    "the child does not open its database"
+                );
                 return Ok(said);
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let status = child.wait()?;
-                return Err(Failure::Mismatch(format!("the child ended by itself: {status}")));
+                return Err(Failure::Mismatch(format!(
+                    "the child ended by itself: {status}"
+                )));
             }
         }
     }
@@ -318,8 +388,13 @@ fn read_state(keyspace: &Keyspace, snapshot: &Snapshot, writer: usize) -> Result
         let entry = entry?;
         rows.insert(entry.key, entry.value);
     }
-    let progress = rows.get(&progress_key(writer)).map(|text| String::from_utf8_lossy(text).into_owned());
+    let progress = rows
+        .get(&progress_key(writer))
+        .map(|text| String::from_utf8_lossy(text).into_owned());
     let held = progress.and_then(|text| text.parse().ok()).unwrap_or(0);
-    ensure!(rows == state(writer, held), "writer {writer}'s rows are not those after {held} commits");
+    ensure!(
+        rows == state(writer, held),
+        "writer {writer}'s rows are not those after {held} commits"
+    );
     Ok(held)
 }

@@ -39,7 +39,11 @@ pub(crate) fn progress_key(writer: usize) -> Vec<u8> {
 
 /// What a writer's commit writes: each key once; none is a delete.
 pub(crate) fn commit(writer: usize, number: u64) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-    let mut dice = Dice::new(number.wrapping_mul(WRITERS as u64).wrapping_add(writer as u64));
+    let mut dice = Dice::new(
+        number
+            .wrapping_mul(WRITERS as u64)
+            .wrapping_add(writer as u64),
+    );
     let mut writes = BTreeMap::new();
     for _ in 0..=dice.below(5) {
         let key = format!("{writer}/{:02}", dice.below(KEYS)).into_bytes();
@@ -62,7 +66,10 @@ pub(crate) fn state(writer: usize, commits: u64) -> Rows {
             break;
         }
     }
-    newest.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    newest
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
 }
 
 /// One line that the child says. Only what it was told: a line follows the call that it reports.
@@ -71,11 +78,19 @@ pub(crate) enum Line {
     /// The database is open, and work begins.
     Ready,
     /// A commit was acknowledged.
-    Commit { writer: usize, number: u64, ts: Timestamp },
+    Commit {
+        writer: usize,
+        number: u64,
+        ts: Timestamp,
+    },
     /// A backup was acknowledged: the layer's path and its end.
     Backup { layer: String, end: Timestamp },
     /// A restore of a chain begins, under that name; said before the call.
-    Restoring { full: String, end: Timestamp, name: String },
+    Restoring {
+        full: String,
+        end: Timestamp,
+        name: String,
+    },
     /// That restore was acknowledged.
     Restored { name: String },
 }
@@ -84,9 +99,13 @@ impl std::fmt::Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ready => f.write_str("ready"),
-            Self::Commit { writer, number, ts } => write!(f, "commit {writer} {number} {}", ts.nanos()),
+            Self::Commit { writer, number, ts } => {
+                write!(f, "commit {writer} {number} {}", ts.nanos())
+            }
             Self::Backup { layer, end } => write!(f, "backup {layer} {}", end.nanos()),
-            Self::Restoring { full, end, name } => write!(f, "restoring {full} {} {name}", end.nanos()),
+            Self::Restoring { full, end, name } => {
+                write!(f, "restoring {full} {} {name}", end.nanos())
+            }
             Self::Restored { name } => write!(f, "restored {name}"),
         }
     }
@@ -115,7 +134,9 @@ impl FromStr for Line {
                 end: Timestamp::from_nanos(number(end)?),
                 name: name.to_owned(),
             },
-            ["restored", name] => Self::Restored { name: name.to_owned() },
+            ["restored", name] => Self::Restored {
+                name: name.to_owned(),
+            },
             _ => return Err(strange()),
         })
     }
@@ -136,7 +157,11 @@ mod tests {
                         None => rows.remove(&key),
                     };
                 }
-                assert_eq!(state(writer, number), rows, "writer {writer} after {number}");
+                assert_eq!(
+                    state(writer, number),
+                    rows,
+                    "writer {writer} after {number}"
+                );
             }
         }
     }
@@ -146,10 +171,23 @@ mod tests {
         let end = Timestamp::from_nanos(7);
         let lines = [
             Line::Ready,
-            Line::Commit { writer: 1, number: 2, ts: end },
-            Line::Backup { layer: "2024/03/01-000000.00".to_owned(), end },
-            Line::Restoring { full: "a".to_owned(), end, name: "copy.1".to_owned() },
-            Line::Restored { name: "copy.1".to_owned() },
+            Line::Commit {
+                writer: 1,
+                number: 2,
+                ts: end,
+            },
+            Line::Backup {
+                layer: "2024/03/01-000000.00".to_owned(),
+                end,
+            },
+            Line::Restoring {
+                full: "a".to_owned(),
+                end,
+                name: "copy.1".to_owned(),
+            },
+            Line::Restored {
+                name: "copy.1".to_owned(),
+            },
         ];
         for line in lines {
             assert_eq!(line.to_string().parse::<Line>().unwrap(), line);

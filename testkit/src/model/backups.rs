@@ -8,7 +8,9 @@ use icecore_gc::ProtectedTimestamps;
 use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
 
 use super::bugs::{Bug, incremental_without_a_tombstone};
-use super::chains::{BackupAsked, ChainRecord, Forecast, LayerKeyspace, LayerRecord, forecast_backup};
+use super::chains::{
+    BackupAsked, ChainRecord, Forecast, LayerKeyspace, LayerRecord, forecast_backup,
+};
 use super::pool;
 use super::world::World;
 use crate::failure::{Failure, Result, ensure};
@@ -17,7 +19,13 @@ use crate::failure::{Failure, Result, ensure};
 type Keyspaces = BTreeMap<KeyspaceId, LayerKeyspace>;
 
 impl World {
-    pub(crate) fn full(&mut self, collection: usize, scope: u8, history: bool, age: u8) -> Result<()> {
+    pub(crate) fn full(
+        &mut self,
+        collection: usize,
+        scope: u8,
+        history: bool,
+        age: u8,
+    ) -> Result<()> {
         let scope = pool::scope(scope);
         let as_of = self.known()?.time(age);
         let forecast = self.forecast(None, &scope, history, as_of)?;
@@ -28,8 +36,14 @@ impl World {
             threads: 1 + self.dice.below(2),
             ..BackupOptions::default()
         };
-        let Some((report, keyspaces)) = self.take(collection, &options, forecast)? else { return Ok(()) };
-        ensure!(report.kind == LayerKind::Full, "a full backup came out as {:?}", report.kind);
+        let Some((report, keyspaces)) = self.take(collection, &options, forecast)? else {
+            return Ok(());
+        };
+        ensure!(
+            report.kind == LayerKind::Full,
+            "a full backup came out as {:?}",
+            report.kind
+        );
         self.chains.push(ChainRecord {
             collection,
             full: report.layer.full().clone(),
@@ -41,9 +55,13 @@ impl World {
     }
 
     pub(crate) fn incremental(&mut self, chain: u8, history: bool, age: u8) -> Result<()> {
-        let Some(position) = self.chain(chain) else { return Ok(()) };
+        let Some(position) = self.chain(chain) else {
+            return Ok(());
+        };
         let as_of = self.known()?.time(age);
-        let Some(onto) = self.chains.get(position).cloned() else { return Ok(()) };
+        let Some(onto) = self.chains.get(position).cloned() else {
+            return Ok(());
+        };
         let forecast = self.forecast(Some(&onto), &onto.scope, history, as_of)?;
         if self.bug == Some(Bug::IncrementalDropsATombstone)
             && let Forecast::Succeeds(keyspaces) = &forecast
@@ -58,10 +76,18 @@ impl World {
             threads: 1 + self.dice.below(2),
             ..BackupOptions::default()
         };
-        let Some((report, keyspaces)) = self.take(onto.collection, &options, forecast)? else { return Ok(()) };
-        let expected = (LayerKind::Incremental, onto.layers.last().map(|layer| layer.end));
+        let Some((report, keyspaces)) = self.take(onto.collection, &options, forecast)? else {
+            return Ok(());
+        };
+        let expected = (
+            LayerKind::Incremental,
+            onto.layers.last().map(|layer| layer.end),
+        );
         let found = (report.kind, Some(report.start));
-        ensure!(found == expected, "an incremental came out as {found:?}, not {expected:?}");
+        ensure!(
+            found == expected,
+            "an incremental came out as {found:?}, not {expected:?}"
+        );
         if let Some(chain) = self.chains.get_mut(position) {
             chain.layers.push(layer(&report, keyspaces));
         }
@@ -77,8 +103,14 @@ impl World {
     /// How a user names the chain: `LATEST` where it is.
     pub(crate) fn selector(&mut self, chain: &ChainRecord) -> BackupSelector {
         let end = |chain: &ChainRecord| chain.layers.first().map(|full| full.end);
-        let rivals = self.chains.iter().filter(|c| c.collection == chain.collection && c.full != chain.full);
-        let newest = rivals.map(end).max().is_none_or(|newest| newest < end(chain));
+        let rivals = self
+            .chains
+            .iter()
+            .filter(|c| c.collection == chain.collection && c.full != chain.full);
+        let newest = rivals
+            .map(end)
+            .max()
+            .is_none_or(|newest| newest < end(chain));
         if newest && self.dice.one_in(2) {
             return BackupSelector::Latest;
         }
@@ -121,21 +153,36 @@ impl World {
         let after = self.listing(collection)?;
         match (outcome, forecast) {
             (Ok(report), Forecast::Succeeds(keyspaces) | Forecast::Either(keyspaces)) => {
-                let added: Vec<_> = after.iter().filter(|layer| !before.contains(layer)).collect();
+                let added: Vec<_> = after
+                    .iter()
+                    .filter(|layer| !before.contains(layer))
+                    .collect();
                 let expected = (report.layer.to_string(), report.start, report.end);
-                ensure!(added == [&expected], "{added:?} are listed after {expected:?} was taken");
+                ensure!(
+                    added == [&expected],
+                    "{added:?} are listed after {expected:?} was taken"
+                );
                 compare(&report, &keyspaces)?;
                 Ok(Some((report, keyspaces)))
             }
-            (Ok(report), Forecast::Refused(why)) => {
-                Err(Failure::Mismatch(format!("backup {} was taken, against {why:?}", report.layer)))
-            }
+            (Ok(report), Forecast::Refused(why)) => Err(Failure::Mismatch(format!(
+                "backup {} was taken, against {why:?}",
+                report.layer
+            ))),
             (Err(error), Forecast::Succeeds(_)) => Err(error.into()),
             (Err(error), forecast) => {
-                ensure!(before == after, "a failed backup changed the listing: {error}");
+                ensure!(
+                    before == after,
+                    "a failed backup changed the listing: {error}"
+                );
                 let text = error.to_string();
-                let Forecast::Refused(named) = forecast else { return Ok(None) };
-                ensure!(named.iter().all(|part| text.contains(part)), "the refusal does not name {named:?}: {text}");
+                let Forecast::Refused(named) = forecast else {
+                    return Ok(None);
+                };
+                ensure!(
+                    named.iter().all(|part| text.contains(part)),
+                    "the refusal does not name {named:?}: {text}"
+                );
                 Ok(None)
             }
         }
@@ -143,28 +190,54 @@ impl World {
 
     /// Every layer that is listed.
     fn listing(&self, collection: usize) -> Result<Vec<(String, Timestamp, Timestamp)>> {
-        let chains = self.runtime.block_on(self.collection(collection)?.chains())?;
+        let chains = self
+            .runtime
+            .block_on(self.collection(collection)?.chains())?;
         let layers = chains.iter().flat_map(icecore_archive::Chain::layers);
-        Ok(layers.map(|layer| (layer.path.to_string(), layer.start, layer.end)).collect())
+        Ok(layers
+            .map(|layer| (layer.path.to_string(), layer.start, layer.end))
+            .collect())
     }
 
     /// One record, at the chain's end, holds the chain; or none, where nothing is left to be held.
     fn held(&self, collection: usize, chain: usize) -> Result<()> {
-        let Some(chain) = self.chains.get(chain) else { return Ok(()) };
+        let Some(chain) = self.chains.get(chain) else {
+            return Ok(());
+        };
         let patterns: Vec<String> = chain.scope.iter().map(ToString::to_string).collect();
         let owner = chain_owner(self.collection(collection)?.id(), &patterns);
         let records = ProtectedTimestamps::new(&self.engine()?).list()?;
-        let found: Vec<_> = records.iter().filter(|r| r.owner == owner).map(|r| r.timestamp).collect();
-        let end: Vec<_> = chain.layers.last().map(|layer| layer.end).into_iter().collect();
+        let found: Vec<_> = records
+            .iter()
+            .filter(|r| r.owner == owner)
+            .map(|r| r.timestamp)
+            .collect();
+        let end: Vec<_> = chain
+            .layers
+            .last()
+            .map(|layer| layer.end)
+            .into_iter()
+            .collect();
         let lives = |pattern: &NamePattern| {
-            let mut names = chain.layers.iter().next_back().into_iter().flat_map(|layer| layer.keyspaces.values());
+            let mut names = chain
+                .layers
+                .iter()
+                .next_back()
+                .into_iter()
+                .flat_map(|layer| layer.keyspaces.values());
             names.any(|k| k.dropped.is_none() && pattern.matches(&k.name))
         };
-        let lifeless = chain.scope.iter().all(|pattern| matches!(pattern, NamePattern::Exact(_)) && !lives(pattern));
+        let lifeless = chain
+            .scope
+            .iter()
+            .all(|pattern| matches!(pattern, NamePattern::Exact(_)) && !lives(pattern));
         if found.is_empty() && lifeless && !chain.scope.is_empty() {
             return Ok(());
         }
-        ensure!(found == end, "the chain ends at {end:?}, and is protected at {found:?}");
+        ensure!(
+            found == end,
+            "the chain ends at {end:?}, and is protected at {found:?}"
+        );
         Ok(())
     }
 
@@ -195,7 +268,17 @@ impl World {
                 hash: layer.manifest_hash,
                 end: layer.end,
                 history: false,
-                keyspaces: keyspaces.map(|(id, k)| (id, LayerKeyspace { true_from: None, ..k })).collect(),
+                keyspaces: keyspaces
+                    .map(|(id, k)| {
+                        (
+                            id,
+                            LayerKeyspace {
+                                true_from: None,
+                                ..k
+                            },
+                        )
+                    })
+                    .collect(),
             });
         }
         Ok(true)
@@ -214,12 +297,20 @@ fn layer(report: &BackupReport, keyspaces: Keyspaces) -> LayerRecord {
 
 /// What a backup says it did must be what it had to do, to the number of versions.
 fn compare(report: &BackupReport, keyspaces: &Keyspaces) -> Result<()> {
-    let mut found: Vec<_> =
-        report.keyspaces.iter().map(|k| (k.name.as_str(), k.introduced, k.entries)).collect();
-    let mut expected: Vec<_> =
-        keyspaces.values().map(|k| (k.name.as_str(), k.introduced, k.entries)).collect();
+    let mut found: Vec<_> = report
+        .keyspaces
+        .iter()
+        .map(|k| (k.name.as_str(), k.introduced, k.entries))
+        .collect();
+    let mut expected: Vec<_> = keyspaces
+        .values()
+        .map(|k| (k.name.as_str(), k.introduced, k.entries))
+        .collect();
     found.sort_unstable();
     expected.sort_unstable();
-    ensure!(found == expected, "the layer holds (name, introduced, versions) {found:?}, not {expected:?}");
+    ensure!(
+        found == expected,
+        "the layer holds (name, introduced, versions) {found:?}, not {expected:?}"
+    );
     Ok(())
 }

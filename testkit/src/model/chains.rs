@@ -77,11 +77,16 @@ pub(crate) struct BackupAsked<'a> {
 }
 
 /// What a layer must hold, or why there must be none.
-pub(crate) fn forecast_backup(asked: &BackupAsked<'_>) -> Forecast<BTreeMap<KeyspaceId, LayerKeyspace>> {
+pub(crate) fn forecast_backup(
+    asked: &BackupAsked<'_>,
+) -> Forecast<BTreeMap<KeyspaceId, LayerKeyspace>> {
     let parent = asked.onto.and_then(|chain| chain.layers.last());
     let start = parent.map_or(Timestamp::MIN, |layer| layer.end);
     if asked.system_threshold > asked.end {
-        return Forecast::Refused(vec![asked.end.to_string(), asked.system_threshold.to_string()]);
+        return Forecast::Refused(vec![
+            asked.end.to_string(),
+            asked.system_threshold.to_string(),
+        ]);
     }
     if asked.onto.is_some_and(|chain| chain.engine != asked.engine) {
         return Forecast::Refused(vec!["belongs to engine".to_owned()]);
@@ -90,26 +95,41 @@ pub(crate) fn forecast_backup(asked: &BackupAsked<'_>) -> Forecast<BTreeMap<Keys
         return Forecast::Refused(vec![start.to_string()]);
     }
     let selected = select(asked, start);
-    let unmatched = |pattern: &&NamePattern| !selected.iter().any(|(_, known)| pattern.matches(&known.name));
-    if parent.is_none() && let Some(pattern) = asked.scope.iter().find(unmatched) {
+    let unmatched = |pattern: &&NamePattern| {
+        !selected
+            .iter()
+            .any(|(_, known)| pattern.matches(&known.name))
+    };
+    if parent.is_none()
+        && let Some(pattern) = asked.scope.iter().find(unmatched)
+    {
         return Forecast::Refused(vec![format!("no keyspace matches {pattern}")]);
     }
     let mut keyspaces = BTreeMap::new();
     for (id, known) in selected {
         let before = parent.and_then(|layer| layer.keyspaces.get(&id));
         let keyspace = layer_keyspace(asked, known, before, start);
-        let needed = if keyspace.introduced { read_end(known, asked.end) } else { start };
+        let needed = if keyspace.introduced {
+            read_end(known, asked.end)
+        } else {
+            start
+        };
         if !keyspace.excluded && known.threshold > needed {
             let times = vec![needed.to_string(), known.threshold.to_string()];
             let gap = "protected ts verification error: ".to_owned();
-            return Forecast::Refused(if parent.is_some() && !keyspace.introduced { [vec![gap], times].concat() } else { times });
+            return Forecast::Refused(if parent.is_some() && !keyspace.introduced {
+                [vec![gap], times].concat()
+            } else {
+                times
+            });
         }
         keyspaces.insert(id, keyspace);
     }
     // A keyspace that was restored since `end`, with a history that begins after it, is not in the backup,
     // but may stand in the way of protecting all keyspaces as of then.
     let in_the_way = asked.known.present().any(|(id, known)| {
-        let meant = is_meant(asked.scope, &known.name) && known.dropped.is_none_or(|dropped| asked.end < dropped);
+        let meant = is_meant(asked.scope, &known.name)
+            && known.dropped.is_none_or(|dropped| asked.end < dropped);
         meant && known.threshold > asked.end && !keyspaces.contains_key(&id)
     });
     if in_the_way {
@@ -126,12 +146,16 @@ fn is_meant(scope: &[NamePattern], name: &str) -> bool {
 /// can still be read.
 fn select<'a>(asked: &BackupAsked<'a>, start: Timestamp) -> Vec<(KeyspaceId, &'a Known)> {
     let wanted = |known: &Known| {
-        let died_within = known.dropped.is_some_and(|dropped| start < dropped && dropped <= asked.end);
+        let died_within = known
+            .dropped
+            .is_some_and(|dropped| start < dropped && dropped <= asked.end);
         let readable = || known.threshold <= read_end(known, asked.end);
         known.is_live_at(asked.end) || (asked.history && died_within && readable())
     };
     let present = asked.known.present();
-    present.filter(|(_, k)| is_meant(asked.scope, &k.name) && wanted(k)).collect()
+    present
+        .filter(|(_, k)| is_meant(asked.scope, &k.name) && wanted(k))
+        .collect()
 }
 
 /// The last moment up to the end at which a keyspace can be read.
@@ -149,7 +173,11 @@ fn layer_keyspace(
     let settings = known.settings_at(end);
     let excluded = settings.exclude_from_backup;
     let introduced = before.is_none_or(|before| before.excluded && !excluded);
-    let from = if introduced { known.threshold.min(end) } else { start };
+    let from = if introduced {
+        known.threshold.min(end)
+    } else {
+        start
+    };
     let rows = match (introduced, asked.history) {
         _ if excluded => Vec::new(),
         (true, true) => known.rows.full(&all, end, Some(from)),
@@ -163,7 +191,7 @@ fn layer_keyspace(
         settings,
         introduced,
         excluded,
-        true_from: asked.history.then_some(from),
+        true_from: (asked.history && !excluded).then_some(from),
         entries: rows.len() as u64,
     }
 }
@@ -198,22 +226,34 @@ pub(crate) fn forecast_restore(
     history: bool,
 ) -> Forecast<Comeback> {
     let refused = || Forecast::Refused(Vec::new());
-    let Some(newest) = chain.layers.last() else { return refused() };
+    let Some(newest) = chain.layers.last() else {
+        return refused();
+    };
     let target = as_of.unwrap_or(newest.end);
-    let Some(last) = chain.layers.iter().position(|layer| target <= layer.end) else { return refused() };
+    let Some(last) = chain.layers.iter().position(|layer| target <= layer.end) else {
+        return refused();
+    };
     let applied = chain.layers.get(..=last).unwrap_or_default();
-    let Some(last) = applied.last() else { return refused() };
+    let Some(last) = applied.last() else {
+        return refused();
+    };
     if target < last.end && !covers_inside(last, target) {
         return refused();
     }
-    let live = |k: &LayerKeyspace| k.created <= target && k.dropped.is_none_or(|dropped| target < dropped);
+    let live =
+        |k: &LayerKeyspace| k.created <= target && k.dropped.is_none_or(|dropped| target < dropped);
     let live: Vec<_> = last.keyspaces.iter().filter(|(_, k)| live(k)).collect();
-    if scope.iter().any(|pattern| !live.iter().any(|(_, k)| pattern.matches(&k.name))) {
+    if scope
+        .iter()
+        .any(|pattern| !live.iter().any(|(_, k)| pattern.matches(&k.name)))
+    {
         return refused();
     }
     let mut keyspaces = Vec::new();
     for (id, keyspace) in live.into_iter().filter(|(_, k)| is_meant(scope, &k.name)) {
-        let Some(threshold) = oldest_true_time(applied, *id, target) else { return refused() };
+        let Some(threshold) = oldest_true_time(applied, *id, target) else {
+            return refused();
+        };
         let rows = match truth.keyspaces.get(id) {
             Some(known) if !keyspace.excluded => known.rows_until(target),
             _ => ModelKeyspace::new(),
@@ -228,7 +268,12 @@ pub(crate) fn forecast_restore(
         });
     }
     let whole_engine = chain.scope.is_empty() && scope.is_empty();
-    Forecast::Succeeds(Comeback { target, layers: applied.len(), whole_engine, keyspaces })
+    Forecast::Succeeds(Comeback {
+        target,
+        layers: applied.len(),
+        whole_engine,
+        keyspaces,
+    })
 }
 
 /// Whether a layer can be cut at a time before its end.
@@ -239,7 +284,11 @@ fn covers_inside(layer: &LayerRecord, target: Timestamp) -> bool {
 }
 
 /// From when on reads of a restored keyspace are true; none if not even the target is.
-fn oldest_true_time(applied: &[LayerRecord], id: KeyspaceId, target: Timestamp) -> Option<Timestamp> {
+fn oldest_true_time(
+    applied: &[LayerRecord],
+    id: KeyspaceId,
+    target: Timestamp,
+) -> Option<Timestamp> {
     let mut oldest = target;
     for layer in applied.iter().rev() {
         let keyspace = layer.keyspaces.get(&id)?;
@@ -250,7 +299,9 @@ fn oldest_true_time(applied: &[LayerRecord], id: KeyspaceId, target: Timestamp) 
             Some(from) if from > target => return None,
             Some(from) => oldest = oldest.min(from),
             None => {
-                let end = keyspace.dropped.map_or(layer.end, |dropped| dropped.prev().min(layer.end));
+                let end = keyspace
+                    .dropped
+                    .map_or(layer.end, |dropped| dropped.prev().min(layer.end));
                 return (end <= target).then_some(oldest.min(end));
             }
         }

@@ -58,20 +58,37 @@ impl Checker<'_> {
         let found: Vec<_> = self.engine.keyspaces().iter().map(Keyspace::id).collect();
         let mut expected = self.known.live();
         expected.sort_by_key(|id| self.known.keyspaces.get(id).map(|k| k.name.clone()));
-        ensure!(found == expected, "live keyspaces are {found:?}, not {expected:?}");
+        ensure!(
+            found == expected,
+            "live keyspaces are {found:?}, not {expected:?}"
+        );
         for (id, known) in &self.known.keyspaces {
             let there = self.engine.keyspace_by_id(*id).is_ok();
-            ensure!(there != known.purged, "keyspace {} is there: {there}, purged: {}", known.name, known.purged);
+            ensure!(
+                there != known.purged,
+                "keyspace {} is there: {there}, purged: {}",
+                known.name,
+                known.purged
+            );
         }
         let oldest = self.engine.keyspace_by_id(SYSTEM_KEYSPACE)?.threshold();
         let at = self.some_time(dice, oldest, self.engine.now());
         let found = self.engine.descriptors_at(at)?;
-        let found: Vec<_> = found.into_iter().map(|d| (d.id, d.name, d.settings)).collect();
-        let live = self.known.present().filter(|(_, known)| known.is_live_at(at));
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|d| (d.id, d.name, d.settings))
+            .collect();
+        let live = self
+            .known
+            .present()
+            .filter(|(_, known)| known.is_live_at(at));
         let expected: Vec<_> = live
             .map(|(id, known)| (id, known.name.clone(), known.settings_at(at)))
             .collect();
-        ensure!(found == expected, "the catalog as of {at:?} is {found:?}, not {expected:?}");
+        ensure!(
+            found == expected,
+            "the catalog as of {at:?} is {found:?}, not {expected:?}"
+        );
         Ok(())
     }
 
@@ -102,7 +119,11 @@ impl Checker<'_> {
             "the threshold is {threshold:?}, not {:?}",
             known.threshold
         );
-        ensure!(keyspace.is_dropped() != known.is_live(), "dropped: {}", keyspace.is_dropped());
+        ensure!(
+            keyspace.is_dropped() != known.is_live(),
+            "dropped: {}",
+            keyspace.is_dropped()
+        );
         self.refusals(keyspace, known, dice)?;
         let end = known.dropped.map_or(now, Timestamp::prev);
         if end < threshold {
@@ -126,15 +147,25 @@ impl Checker<'_> {
     fn refusals(&self, keyspace: &Keyspace, known: &Known, dice: &mut Dice) -> Result<()> {
         let below = known.threshold.prev();
         if below < known.threshold {
-            let at = self.engine.snapshot_at(self.some_time(dice, Timestamp::MIN, below))?;
+            let at = self
+                .engine
+                .snapshot_at(self.some_time(dice, Timestamp::MIN, below))?;
             let key = pool::key(dice.below(pool::KEYS) as u8);
-            let refused = matches!(keyspace.get_at(&at, &key), Err(Error::BelowThreshold { .. }))
-                && matches!(
-                    keyspace.scan(&at, &KeyRange::all(), ScanDirection::Forward),
-                    Err(Error::BelowThreshold { .. })
-                )
-                && matches!(keyspace.versions(&at, &key), Err(Error::BelowThreshold { .. }));
-            ensure!(refused, "reads below the threshold, at {:?}, are answered", at.timestamp());
+            let refused = matches!(
+                keyspace.get_at(&at, &key),
+                Err(Error::BelowThreshold { .. })
+            ) && matches!(
+                keyspace.scan(&at, &KeyRange::all(), ScanDirection::Forward),
+                Err(Error::BelowThreshold { .. })
+            ) && matches!(
+                keyspace.versions(&at, &key),
+                Err(Error::BelowThreshold { .. })
+            );
+            ensure!(
+                refused,
+                "reads below the threshold, at {:?}, are answered",
+                at.timestamp()
+            );
             let window = Window {
                 after: at.timestamp(),
                 until: self.engine.now(),
@@ -145,7 +176,10 @@ impl Checker<'_> {
                 ChangeSet::All,
                 &ChangeOptions::default(),
             );
-            ensure!(changes.is_err(), "changes are given from below the threshold on");
+            ensure!(
+                changes.is_err(),
+                "changes are given from below the threshold on"
+            );
         }
         if let Some(dropped) = known.dropped.filter(|dropped| *dropped >= known.threshold) {
             let at = self.engine.snapshot_at(dropped)?;
@@ -178,25 +212,44 @@ impl Checker<'_> {
         let mut ranges = vec![KeyRange::all(), pool::range(dice)];
         ranges.dedup();
         for range in &ranges {
-            for (direction, reverse) in [(ScanDirection::Forward, false), (ScanDirection::Reverse, true)] {
+            for (direction, reverse) in [
+                (ScanDirection::Forward, false),
+                (ScanDirection::Reverse, true),
+            ] {
                 let found = keyspace.scan(&snapshot, range, direction)?;
-                let found: Vec<Row> = found.map(|e| e.map(row_of_entry)).collect::<Result<_, _>>()?;
+                let found: Vec<Row> = found
+                    .map(|e| e.map(row_of_entry))
+                    .collect::<Result<_, _>>()?;
                 let expected = known.rows.scan(range, at, reverse, usize::MAX);
-                same_rows(&found, &expected).map_err(|f| f.within(&format!("scan of {range}, {direction:?}")))?;
+                same_rows(&found, &expected)
+                    .map_err(|f| f.within(&format!("scan of {range}, {direction:?}")))?;
             }
         }
         let keys = pool::keys();
-        let expected: Vec<_> = keys.iter().map(|k| known.rows.get(k, at).map(<[u8]>::to_vec)).collect();
+        let expected: Vec<_> = keys
+            .iter()
+            .map(|k| known.rows.get(k, at).map(<[u8]>::to_vec))
+            .collect();
         let found = keyspace.multi_get_at(&snapshot, &keys)?;
         for ((key, found), expected) in keys.iter().zip(&found).zip(&expected) {
             same_value(key, found.as_deref(), expected.as_deref(), "multi-get")?;
         }
         for key in keys.iter().filter(|_| dice.one_in(4)) {
             let expected = known.rows.get(key, at);
-            same_value(key, keyspace.get_at(&snapshot, key)?.as_deref(), expected, "get")?;
+            same_value(
+                key,
+                keyspace.get_at(&snapshot, key)?.as_deref(),
+                expected,
+                "get",
+            )?;
             let found = keyspace.versions(&snapshot, key)?;
-            let expected = known.rows.full(&KeyRange::single(key), at, Some(known.threshold));
-            let expected: Vec<_> = expected.into_iter().map(|Row { ts, value, .. }| Version { ts, value }).collect();
+            let expected = known
+                .rows
+                .full(&KeyRange::single(key), at, Some(known.threshold));
+            let expected: Vec<_> = expected
+                .into_iter()
+                .map(|Row { ts, value, .. }| Version { ts, value })
+                .collect();
             ensure!(
                 found == expected,
                 "versions of {}: {found:?}, not {expected:?}",
@@ -220,7 +273,9 @@ impl Checker<'_> {
         } else {
             (ChangeSet::Latest, true)
         };
-        let expected = known.rows.changes(&range, window.after, window.until, latest);
+        let expected = known
+            .rows
+            .changes(&range, window.after, window.until, latest);
         let asked = match self.bug {
             Some(Bug::WindowBeginsLate) => Window {
                 after: window.after.next().min(window.until),
@@ -231,12 +286,20 @@ impl Checker<'_> {
         let memory_bytes = if dice.one_in(3) { 64 } else { 1 << 20 };
         for plan in [ChangePlan::Index, ChangePlan::Scan, ChangePlan::Auto] {
             let options = ChangeOptions { plan, memory_bytes };
-            let parts = match keyspace.changes_parts(&range, asked, set, &options, dice.below(3) + 1) {
-                Ok(parts) => parts,
-                Err(Error::InvalidOption { .. }) if !self.index_must_cover(keyspace, window)? => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let rows = parts.into_iter().flatten().map(|row| row.map(row_of_version));
+            let parts =
+                match keyspace.changes_parts(&range, asked, set, &options, dice.below(3) + 1) {
+                    Ok(parts) => parts,
+                    Err(Error::InvalidOption { .. })
+                        if !self.index_must_cover(keyspace, window)? =>
+                    {
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+            let rows = parts
+                .into_iter()
+                .flatten()
+                .map(|row| row.map(row_of_version));
             let found: Vec<Row> = rows.collect::<Result<_, _>>()?;
             same_rows(&found, &expected)
                 .map_err(|f| f.within(&format!("plan {plan:?}, {set:?}, range {range}")))?;
@@ -270,7 +333,11 @@ fn row_of_version(row: VersionRow) -> Row {
 
 /// Names the first row in which two lists differ.
 pub(crate) fn same_rows(found: &[Row], expected: &[Row]) -> Result<()> {
-    let common = found.iter().zip(expected).take_while(|(a, b)| a == b).count();
+    let common = found
+        .iter()
+        .zip(expected)
+        .take_while(|(a, b)| a == b)
+        .count();
     if common == found.len() && common == expected.len() {
         return Ok(());
     }
@@ -307,5 +374,8 @@ fn show(row: Option<&Row>) -> String {
 }
 
 fn show_value(value: Option<&[u8]>) -> String {
-    value.map_or_else(|| "nothing".to_owned(), |value| format!("\"{}\"", text::preview(value)))
+    value.map_or_else(
+        || "nothing".to_owned(),
+        |value| format!("\"{}\"", text::preview(value)),
+    )
 }

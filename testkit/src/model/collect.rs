@@ -16,16 +16,29 @@ impl World {
         let engine = self.engine()?;
         let timestamp = self.known()?.time(age).unwrap_or_else(|| engine.now());
         let scope = pool::scope(scope);
-        let target = if scope.is_empty() { Target::All } else { Target::Keyspaces(scope) };
-        let request = ProtectRequest { timestamp, target, owner: "somebody".to_owned() };
+        let target = if scope.is_empty() {
+            Target::All
+        } else {
+            Target::Keyspaces(scope)
+        };
+        let request = ProtectRequest {
+            timestamp,
+            target,
+            owner: "somebody".to_owned(),
+        };
         let past_it = |name: &str, dropped: Option<Timestamp>, threshold: Timestamp| {
-            request.target.matches(name) && dropped.is_none_or(|d| timestamp < d) && threshold > timestamp
+            request.target.matches(name)
+                && dropped.is_none_or(|d| timestamp < d)
+                && threshold > timestamp
         };
         let mut present = self.known()?.present();
         let too_late = present.any(|(_, k)| past_it(&k.name, k.dropped, k.threshold))
             || self.system_threshold()? > timestamp;
         match ProtectedTimestamps::new(&engine).protect(request.clone()) {
-            Ok(_) => ensure!(!too_late && timestamp <= engine.now(), "protected {timestamp:?} too late"),
+            Ok(_) => ensure!(
+                !too_late && timestamp <= engine.now(),
+                "protected {timestamp:?} too late"
+            ),
             Err(error @ icecore_gc::Error::Verification { .. }) => {
                 ensure!(too_late, "protection is refused without reason: {error}");
                 let text = error.to_string();
@@ -34,7 +47,10 @@ impl World {
                 ensure!(named, "the refusal does not say why: {text}");
             }
             Err(icecore_gc::Error::InFuture { .. }) => {
-                ensure!(timestamp > engine.now(), "{timestamp:?} is not in the future");
+                ensure!(
+                    timestamp > engine.now(),
+                    "{timestamp:?} is not in the future"
+                );
             }
             // A name that no keyspace had then.
             Err(icecore_gc::Error::NoSuchKeyspace { .. }) => {}
@@ -58,7 +74,11 @@ impl World {
         let protected = ProtectedTimestamps::new(&engine);
         let records = protected.list()?;
         let expected = self.expected_thresholds(&records, at_once)?;
-        let held = records.iter().map(|r| r.timestamp).chain(self.readers.iter().map(|r| r.timestamp())).min();
+        let held = records
+            .iter()
+            .map(|r| r.timestamp)
+            .chain(self.readers.iter().map(|r| r.timestamp()))
+            .min();
         let system_before = self.system_threshold()?;
         if self.bug == Some(Bug::CollectsWhatIsProtected) {
             for record in &records {
@@ -73,9 +93,15 @@ impl World {
         };
         icecore_gc::collect(&engine, &options)?;
         let system = self.system_threshold()?;
-        ensure!(system >= system_before, "the catalog's threshold fell from {system_before:?} to {system:?}");
+        ensure!(
+            system >= system_before,
+            "the catalog's threshold fell from {system_before:?} to {system:?}"
+        );
         if let Some(held) = held {
-            ensure!(system <= held.max(system_before), "the catalog's threshold {system:?} passed {held:?}");
+            ensure!(
+                system <= held.max(system_before),
+                "the catalog's threshold {system:?} passed {held:?}"
+            );
         }
         for (id, threshold) in expected {
             self.collected(id, threshold, system)?;
@@ -84,17 +110,32 @@ impl World {
     }
 
     /// threshold = min(now − TTL, applicable records, oldest reader, newest commit), never falling.
-    fn expected_thresholds(&self, records: &[Record], at_once: bool) -> Result<Vec<(KeyspaceId, Timestamp)>> {
+    fn expected_thresholds(
+        &self,
+        records: &[Record],
+        at_once: bool,
+    ) -> Result<Vec<(KeyspaceId, Timestamp)>> {
         let engine = self.engine()?;
         let (now, visible) = (engine.now(), engine.visible());
-        let oldest_reader = self.readers.iter().map(icecore_engine::Snapshot::timestamp).min();
+        let oldest_reader = self
+            .readers
+            .iter()
+            .map(icecore_engine::Snapshot::timestamp)
+            .min();
         let expected = self.known()?.present().map(|(id, known)| {
-            let ttl = if at_once { Duration::ZERO } else { known.settings_now().gc_ttl };
+            let ttl = if at_once {
+                Duration::ZERO
+            } else {
+                known.settings_now().gc_ttl
+            };
             let applies = |r: &&Record| {
-                r.target.matches(&known.name) && known.dropped.is_none_or(|dropped| r.timestamp < dropped)
+                r.target.matches(&known.name)
+                    && known.dropped.is_none_or(|dropped| r.timestamp < dropped)
             };
             let held = records.iter().filter(applies).map(|r| r.timestamp);
-            let limits = held.chain(oldest_reader).chain([now.saturating_sub(ttl), visible]);
+            let limits = held
+                .chain(oldest_reader)
+                .chain([now.saturating_sub(ttl), visible]);
             (id, limits.min().unwrap_or(visible).max(known.threshold))
         });
         Ok(expected.collect())
@@ -104,18 +145,40 @@ impl World {
     fn collected(&mut self, id: KeyspaceId, threshold: Timestamp, system: Timestamp) -> Result<()> {
         ensure!(id != SYSTEM_KEYSPACE, "the engine's own keyspace is listed");
         let engine = self.engine()?;
-        let Some(known) = self.known_mut()?.keyspaces.get_mut(&id) else { return Ok(()) };
-        let over = known.dropped.is_some_and(|dropped| threshold >= dropped && system >= dropped);
+        let Some(known) = self.known_mut()?.keyspaces.get_mut(&id) else {
+            return Ok(());
+        };
+        let over = known
+            .dropped
+            .is_some_and(|dropped| threshold >= dropped && system >= dropped);
         match engine.keyspace_by_id(id) {
             Ok(keyspace) => {
-                ensure!(!over, "keyspace {} is still there, though no time of it can be read", known.name);
+                ensure!(
+                    !over,
+                    "keyspace {} is still there, though no time of it can be read",
+                    known.name
+                );
                 let found = keyspace.threshold();
-                ensure!(found == threshold, "the threshold of {} is {found:?}, not {threshold:?}", known.name);
-                ensure!(system <= threshold, "the catalog's threshold {system:?} passed that of {}", known.name);
+                ensure!(
+                    found == threshold,
+                    "the threshold of {} is {found:?}, not {threshold:?}",
+                    known.name
+                );
+                // Whenever its rows can be read, its descriptor can; it may have been created later.
+                let readable_from = threshold.max(known.created);
+                ensure!(
+                    system <= readable_from,
+                    "the catalog's threshold {system:?} passed that of {}",
+                    known.name
+                );
                 known.threshold = threshold;
             }
             Err(Error::NoSuchKeyspace { .. }) => {
-                ensure!(over, "keyspace {} is gone, though it could be read", known.name);
+                ensure!(
+                    over,
+                    "keyspace {} is gone, though it could be read",
+                    known.name
+                );
                 known.threshold = threshold;
                 known.purged = true;
             }

@@ -21,7 +21,9 @@ impl World {
         let mut batch = Batch::new();
         let mut expected = Writes::new();
         for write in writes {
-            let Some((id, keyspace)) = self.live(write.keyspace)? else { return Ok(()) };
+            let Some((id, keyspace)) = self.live(write.keyspace)? else {
+                return Ok(());
+            };
             let (key, value) = (pool::key(write.key), write.value.map(pool::value));
             match &value {
                 Some(value) => batch.put(&keyspace, key.clone(), value.clone()),
@@ -33,7 +35,11 @@ impl World {
             return Ok(());
         }
         let before = engine.now();
-        let durability = if sync { Durability::Sync } else { Durability::Buffered };
+        let durability = if sync {
+            Durability::Sync
+        } else {
+            Durability::Buffered
+        };
         let ts = match self.bug {
             // Acknowledged, and not made: its time is that of nothing.
             Some(Bug::LosesACommit) if writes.len() > 3 => engine.now(),
@@ -49,8 +55,15 @@ impl World {
         let known = self.known_mut()?;
         for ((id, key), value) in writes {
             if let Some(keyspace) = known.keyspaces.get_mut(&id) {
-                let twice = keyspace.rows.versions(&key).first().is_some_and(|newest| newest.ts >= ts);
-                ensure!(!twice, "a commit at {ts:?} is not newer than those before it");
+                let twice = keyspace
+                    .rows
+                    .versions(&key)
+                    .first()
+                    .is_some_and(|newest| newest.ts >= ts);
+                ensure!(
+                    !twice,
+                    "a commit at {ts:?} is not newer than those before it"
+                );
                 keyspace.rows.insert(&key, ts, value);
             }
         }
@@ -58,25 +71,42 @@ impl World {
     }
 
     pub(crate) fn bulk_load(&mut self, keyspace: u8, keys: u16, value: u8) -> Result<()> {
-        let Some((id, keyspace)) = self.live(keyspace)? else { return Ok(()) };
+        let Some((id, keyspace)) = self.live(keyspace)? else {
+            return Ok(());
+        };
         let chosen = pool::keys().into_iter().enumerate();
         let chosen = chosen.filter(|(bit, _)| keys >> bit & 1 == 1);
         let rows: Writes = chosen
             .map(|(bit, key)| ((id, key), Some(pool::value(value.wrapping_add(bit as u8)))))
             .collect();
-        let sorted = rows.iter().map(|((_, key), value)| Ok((key, value.as_deref().unwrap_or_default())));
+        let sorted = rows
+            .iter()
+            .map(|((_, key), value)| Ok((key, value.as_deref().unwrap_or_default())));
         let loaded = self.engine()?.bulk_load(&keyspace, sorted)?;
-        ensure!(loaded.rows == rows.len() as u64, "loaded {} rows of {}", loaded.rows, rows.len());
+        ensure!(
+            loaded.rows == rows.len() as u64,
+            "loaded {} rows of {}",
+            loaded.rows,
+            rows.len()
+        );
         self.enter(loaded.ts, rows)
     }
 
     pub(crate) fn transact(&mut self, asked: &Transact) -> Result<()> {
-        let Some((id, keyspace)) = self.live(asked.keyspace)? else { return Ok(()) };
+        let Some((id, keyspace)) = self.live(asked.keyspace)? else {
+            return Ok(());
+        };
         let engine = self.engine()?;
-        let isolation = if asked.serializable { Isolation::Serializable } else { Isolation::Snapshot };
+        let isolation = if asked.serializable {
+            Isolation::Serializable
+        } else {
+            Isolation::Snapshot
+        };
         let mut transaction = engine.begin(isolation)?;
         let start = transaction.snapshot().timestamp();
-        let Some(known) = self.known()?.keyspaces.get(&id).cloned() else { return Ok(()) };
+        let Some(known) = self.known()?.keyspaces.get(&id).cloned() else {
+            return Ok(());
+        };
         let mut own: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for write in &asked.writes {
             let (key, value) = (pool::key(write.key), write.value.map(pool::value));
@@ -96,22 +126,33 @@ impl World {
                     known.rows.get(&key, start).map(<[u8]>::to_vec)
                 }
             };
-            ensure!(found == expected, "a transaction reads {found:?}, not {expected:?}");
+            ensure!(
+                found == expected,
+                "a transaction reads {found:?}, not {expected:?}"
+            );
         }
-        let bound = asked.reads.first().map(|key| pool::key(*key)).filter(|_| asked.scans);
+        let bound = asked
+            .reads
+            .first()
+            .map(|key| pool::key(*key))
+            .filter(|_| asked.scans);
         let range = bound.map(|bound| KeyRange::new(Vec::new(), Some(bound)));
         if let Some(range) = &range {
             let found: Vec<_> = transaction
                 .scan(&keyspace, range, ScanDirection::Reverse)?
                 .collect::<Result<_, _>>()?;
             let expected = overlaid(&known, &own, range, start);
-            ensure!(found == expected, "a transaction scans {found:?}, not {expected:?}");
+            ensure!(
+                found == expected,
+                "a transaction scans {found:?}, not {expected:?}"
+            );
         }
         let rival = self.rival(id, &asked.rival)?;
         let met = |key: &Vec<u8>| {
             own.contains_key(key)
                 || (asked.serializable
-                    && (read_keys.contains(key) || range.as_ref().is_some_and(|range| range.contains(key))))
+                    && (read_keys.contains(key)
+                        || range.as_ref().is_some_and(|range| range.contains(key))))
         };
         let conflicts = !own.is_empty() && rival.iter().any(met);
         if !asked.commits {
@@ -121,8 +162,15 @@ impl World {
         match transaction.commit(Durability::Buffered) {
             Ok(ts) => {
                 ensure!(!conflicts, "a transaction committed against its rival");
-                let writes = own.into_iter().map(|(key, value)| ((id, key), value)).collect::<Writes>();
-                if writes.is_empty() { Ok(()) } else { self.enter(ts, writes) }
+                let writes = own
+                    .into_iter()
+                    .map(|(key, value)| ((id, key), value))
+                    .collect::<Writes>();
+                if writes.is_empty() {
+                    Ok(())
+                } else {
+                    self.enter(ts, writes)
+                }
             }
             Err(error @ Error::Conflict { .. }) => {
                 ensure!(conflicts, "a transaction fails without reason: {error}");
@@ -164,6 +212,13 @@ fn overlaid(
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let base = known.rows.scan(range, at, false, usize::MAX);
     let mut rows: BTreeMap<_, _> = base.into_iter().map(|row| (row.key, row.value)).collect();
-    rows.extend(own.iter().filter(|(key, _)| range.contains(key)).map(|(k, v)| (k.clone(), v.clone())));
-    rows.into_iter().rev().filter_map(|(key, value)| Some((key, value?))).collect()
+    rows.extend(
+        own.iter()
+            .filter(|(key, _)| range.contains(key))
+            .map(|(k, v)| (k.clone(), v.clone())),
+    );
+    rows.into_iter()
+        .rev()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
 }

@@ -24,24 +24,35 @@ const LONG_AGO: Timestamp = Timestamp::from_nanos(1_000_000_000_000_000_000);
 
 impl World {
     pub(crate) fn restore(&mut self, asked: Restore) -> Result<()> {
-        let Some(chain) = self.chain(asked.chain).and_then(|position| self.chains.get(position)) else {
+        let Some(chain) = self
+            .chain(asked.chain)
+            .and_then(|position| self.chains.get(position))
+        else {
             return Ok(());
         };
         let chain = chain.clone();
         let as_of = self.as_of(&chain, asked.point);
         let scope = pool::scope(asked.scope);
-        let Some(truth) = self.truths.get(&chain.engine) else { return Ok(()) };
+        let Some(truth) = self.truths.get(&chain.engine) else {
+            return Ok(());
+        };
         let forecast = forecast_restore(&chain, truth, as_of, &scope, !asked.without_history);
         let mut options = RestoreOptions {
             from: self.selector(&chain),
             as_of,
             keyspaces: scope,
-            history: if asked.without_history { History::None } else { History::All },
+            history: if asked.without_history {
+                History::None
+            } else {
+                History::All
+            },
             expect_head: chain.layers.last().map(|layer| layer.hash),
             threads: 1 + self.dice.below(2),
             ..RestoreOptions::default()
         };
-        if self.bug == Some(Bug::RestoresTooLittle) && let Forecast::Succeeds(comeback) = &forecast {
+        if self.bug == Some(Bug::RestoresTooLittle)
+            && let Forecast::Succeeds(comeback) = &forecast
+        {
             options.as_of = Some(comeback.target.prev());
         }
         match asked.to {
@@ -55,7 +66,9 @@ impl World {
         match point {
             Point::Latest => None,
             Point::LayerEnd(layer) => {
-                let layer = chain.layers.get(usize::from(layer) % chain.layers.len().max(1));
+                let layer = chain
+                    .layers
+                    .get(usize::from(layer) % chain.layers.len().max(1));
                 layer.map(|layer| layer.end)
             }
             Point::Time(back) => {
@@ -81,7 +94,11 @@ impl World {
     ) -> Result<()> {
         let dir = self.new_folder();
         let instead = asked.to == To::Instead;
-        let clock = if instead { self.clock.clone() } else { ManualClock::new(LONG_AGO) };
+        let clock = if instead {
+            self.clock.clone()
+        } else {
+            ManualClock::new(LONG_AGO)
+        };
         let mut engine = Engine::open(&dir, &self.options(&clock))?;
         let mut outcome = None;
         if let Some(request) = asked.interrupted {
@@ -91,9 +108,15 @@ impl World {
                 engine = Engine::open(&dir, &self.options(&clock))?;
             }
         }
-        let outcome = outcome.map_or_else(|| self.run_restore(&engine, chain, options), |done| Ok(Ok(done)))?;
+        let outcome = outcome.map_or_else(
+            || self.run_restore(&engine, chain, options),
+            |done| Ok(Ok(done)),
+        )?;
         let Some((report, comeback)) = settled(outcome, forecast)? else {
-            ensure!(engine.keyspaces().is_empty(), "a refused restore left keyspaces");
+            ensure!(
+                engine.keyspaces().is_empty(),
+                "a refused restore left keyspaces"
+            );
             drop(engine);
             return Ok(std::fs::remove_dir_all(dir)?);
         };
@@ -102,7 +125,11 @@ impl World {
         for keyspace in &comeback.keyspaces {
             take_in(&mut known, keyspace, &engine.keyspace(&keyspace.name)?)?;
         }
-        known.times = times_until(self.truths.get(&chain.engine), comeback.target, engine.visible());
+        known.times = times_until(
+            self.truths.get(&chain.engine),
+            comeback.target,
+            engine.visible(),
+        );
         self.look_at(&engine, &known)?;
         if asked.compact {
             for keyspace in engine.keyspaces() {
@@ -135,16 +162,22 @@ impl World {
         known.times.insert(engine.visible());
         if self.dice.one_in(2) {
             let at_once = Some(std::time::Duration::ZERO);
-            let options = GcOptions { ttl_override: at_once, compact: true, ..GcOptions::default() };
+            let options = GcOptions {
+                ttl_override: at_once,
+                compact: true,
+                ..GcOptions::default()
+            };
             icecore_gc::collect(&engine, &options)?;
             for (id, known) in &mut known.keyspaces {
                 known.threshold = engine.keyspace_by_id(*id)?.threshold();
             }
         }
-        self.look_at(&engine, &known).map_err(|failure| failure.within("used after the restore"))?;
+        self.look_at(&engine, &known)
+            .map_err(|failure| failure.within("used after the restore"))?;
         drop(engine);
         let engine = Engine::open(dir, &self.options(clock))?;
-        self.look_at(&engine, &known).map_err(|failure| failure.within("opened after the restore"))?;
+        self.look_at(&engine, &known)
+            .map_err(|failure| failure.within("opened after the restore"))?;
         drop(engine);
         Ok(std::fs::remove_dir_all(dir)?)
     }
@@ -159,40 +192,57 @@ impl World {
         let renames: BTreeMap<String, String> = match &forecast {
             Forecast::Succeeds(comeback) | Forecast::Either(comeback) => {
                 let names = comeback.keyspaces.iter().zip(self.copies..);
-                names.map(|(k, copy)| (k.name.clone(), format!("copy.{copy}"))).collect()
+                names
+                    .map(|(k, copy)| (k.name.clone(), format!("copy.{copy}")))
+                    .collect()
             }
             Forecast::Refused(_) => BTreeMap::new(),
         };
         // A whole engine comes back under its names, and only into an empty one.
         let in_use = !self.known()?.keyspaces.is_empty();
         let forecast = match forecast {
-            Forecast::Succeeds(comeback) if comeback.whole_engine && renames.is_empty() && in_use => {
+            Forecast::Succeeds(comeback)
+                if comeback.whole_engine && renames.is_empty() && in_use =>
+            {
                 Forecast::Refused(vec!["cannot restore a whole engine".to_owned()])
             }
             other => other,
         };
         self.copies += renames.len() as u32;
-        let options = RestoreOptions { renames: renames.clone(), ..options.clone() };
+        let options = RestoreOptions {
+            renames: renames.clone(),
+            ..options.clone()
+        };
         let mut outcome = None;
         if let Some(request) = asked.interrupted {
             outcome = self.interrupted(&self.engine()?, chain, &options, request)?;
             if outcome.is_none() {
-                self.check(GLANCE).map_err(|failure| failure.within("after an interrupted restore"))?;
+                self.check(GLANCE)
+                    .map_err(|failure| failure.within("after an interrupted restore"))?;
             }
             if self.dice.one_in(2) {
                 self.reopen(self.dice.clone().one_in(2))?;
             }
         }
         let engine = self.engine()?;
-        let outcome = outcome.map_or_else(|| self.run_restore(&engine, chain, &options), |done| Ok(Ok(done)))?;
-        let Some((report, comeback)) = settled(outcome, forecast)? else { return Ok(()) };
+        let outcome = outcome.map_or_else(
+            || self.run_restore(&engine, chain, &options),
+            |done| Ok(Ok(done)),
+        )?;
+        let Some((report, comeback)) = settled(outcome, forecast)? else {
+            return Ok(());
+        };
         self.compare(&report, &comeback, &renames)?;
         let mut restored = KnownEngine::default();
         for keyspace in &comeback.keyspaces {
             let name = renames.get(&keyspace.name).unwrap_or(&keyspace.name);
             take_in(&mut restored, keyspace, &engine.keyspace(name)?)?;
         }
-        let times = times_until(self.truths.get(&chain.engine), comeback.target, engine.visible());
+        let times = times_until(
+            self.truths.get(&chain.engine),
+            comeback.target,
+            engine.visible(),
+        );
         let known = self.known_mut()?;
         known.keyspaces.extend(restored.keyspaces);
         known.times.extend(times);
@@ -232,18 +282,30 @@ impl World {
             Ok::<_, Failure>(restore(engine, &collection, options).await.ok())
         })?;
         if report.is_some() {
-            ensure!(!fuse.is_blown(), "a restore succeeded over a failed request");
+            ensure!(
+                !fuse.is_blown(),
+                "a restore succeeded over a failed request"
+            );
         } else {
             let after: Vec<_> = engine.keyspaces().iter().map(Keyspace::id).collect();
-            ensure!(before == after, "an interrupted restore shows keyspaces: {after:?}");
+            ensure!(
+                before == after,
+                "an interrupted restore shows keyspaces: {after:?}"
+            );
         }
         Ok(report)
     }
 
     fn look_at(&mut self, engine: &Engine, known: &KnownEngine) -> Result<()> {
-        let checker = Checker { engine, known, bug: self.bug };
+        let checker = Checker {
+            engine,
+            known,
+            bug: self.bug,
+        };
         let mut dice = self.dice.clone();
-        checker.check(&mut dice, LOOK).map_err(|failure| failure.within("restored"))
+        checker
+            .check(&mut dice, LOOK)
+            .map_err(|failure| failure.within("restored"))
     }
 
     fn compare(
@@ -282,14 +344,20 @@ fn settled(
     forecast: Forecast<Comeback>,
 ) -> Result<Option<(RestoreReport, Comeback)>> {
     match (outcome, forecast) {
-        (Ok(report), Forecast::Succeeds(comeback) | Forecast::Either(comeback)) => Ok(Some((report, comeback))),
-        (Ok(report), Forecast::Refused(why)) => {
-            Err(Failure::Mismatch(format!("{} was restored as of {:?}, against {why:?}", report.full, report.target)))
+        (Ok(report), Forecast::Succeeds(comeback) | Forecast::Either(comeback)) => {
+            Ok(Some((report, comeback)))
         }
+        (Ok(report), Forecast::Refused(why)) => Err(Failure::Mismatch(format!(
+            "{} was restored as of {:?}, against {why:?}",
+            report.full, report.target
+        ))),
         (Err(error), Forecast::Succeeds(_)) => Err(error.into()),
         (Err(error), Forecast::Refused(named)) => {
             let text = error.to_string();
-            ensure!(named.iter().all(|part| text.contains(part)), "the refusal does not name {named:?}: {text}");
+            ensure!(
+                named.iter().all(|part| text.contains(part)),
+                "the refusal does not name {named:?}: {text}"
+            );
             Ok(None)
         }
         (Err(_), Forecast::Either(_)) => Ok(None),
@@ -297,7 +365,11 @@ fn settled(
 }
 
 /// Enters a restored keyspace into the model.
-fn take_in(known: &mut KnownEngine, comeback: &ComebackKeyspace, keyspace: &Keyspace) -> Result<()> {
+fn take_in(
+    known: &mut KnownEngine,
+    comeback: &ComebackKeyspace,
+    keyspace: &Keyspace,
+) -> Result<()> {
     let (threshold, created) = (keyspace.threshold(), keyspace.descriptor().created);
     let expected = comeback.threshold.unwrap_or(threshold);
     ensure!(
@@ -319,6 +391,8 @@ fn times_until(
     target: Timestamp,
     now: Timestamp,
 ) -> std::collections::BTreeSet<Timestamp> {
-    let past = truth.into_iter().flat_map(|truth| truth.times.range(..=target));
+    let past = truth
+        .into_iter()
+        .flat_map(|truth| truth.times.range(..=target));
     past.copied().chain([target, now]).collect()
 }

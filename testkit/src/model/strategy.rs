@@ -51,7 +51,12 @@ fn write() -> impl Strategy<Value = Write> {
 }
 
 fn transact() -> impl Strategy<Value = Transact> {
-    let flags = (0..3_u8, any::<bool>(), any::<bool>(), prop::bool::weighted(0.8));
+    let flags = (
+        0..3_u8,
+        any::<bool>(),
+        any::<bool>(),
+        prop::bool::weighted(0.8),
+    );
     let keys = (vec(0..8_u8, 0..3), vec(write(), 0..4), vec(write(), 0..3));
     (flags, keys).prop_map(
         |((keyspace, serializable, scans, commits), (reads, writes, rival))| Transact {

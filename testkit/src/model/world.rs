@@ -59,7 +59,9 @@ pub fn run(sequence: &Sequence, runtime: &Rc<Runtime>, bug: Option<Bug>) -> Resu
         let done = world.apply(op).and_then(|()| world.check(GLANCE));
         done.map_err(|failure| failure.within(&format!("operation {number}, {op:?}")))?;
     }
-    world.check(LOOK).map_err(|failure| failure.within("at the end"))?;
+    world
+        .check(LOOK)
+        .map_err(|failure| failure.within("at the end"))?;
     world.finish()
 }
 
@@ -97,7 +99,12 @@ impl World {
         let folder = CollectionUri::from_local_path(self.scratch.path().join("collection"))?;
         let memory = |number: u32| -> Result<CollectionUri> {
             // Stores in memory are shared by name, so each world needs names of its own.
-            let unique = self.scratch.path().file_name().unwrap_or_default().to_string_lossy();
+            let unique = self
+                .scratch
+                .path()
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy();
             Ok(format!("memory://{}-{number}", unique.replace('_', "-")).parse()?)
         };
         let first = if self.setup.files { folder } else { memory(0)? };
@@ -184,7 +191,11 @@ impl World {
     /// Compares the engine with the model.
     pub(crate) fn check(&mut self, effort: Effort) -> Result<()> {
         let (engine, mut dice) = (self.engine()?, self.dice.clone());
-        let checker = Checker { engine: &engine, known: self.known()?, bug: self.bug };
+        let checker = Checker {
+            engine: &engine,
+            known: self.known()?,
+            bug: self.bug,
+        };
         checker.check(&mut dice, effort)
     }
 
@@ -192,7 +203,11 @@ impl World {
         match op {
             Op::Write { writes, sync } => self.write(writes, *sync),
             Op::Transact(transact) => self.transact(transact),
-            Op::BulkLoad { keyspace, keys, value } => self.bulk_load(*keyspace, *keys, *value),
+            Op::BulkLoad {
+                keyspace,
+                keys,
+                value,
+            } => self.bulk_load(*keyspace, *keys, *value),
             Op::Flush => Ok(self.engine()?.flush()?),
             Op::Compact { keyspace } => match self.live(*keyspace)? {
                 Some((_, keyspace)) => Ok(self.engine()?.compact(&keyspace)?),
@@ -207,7 +222,11 @@ impl World {
                 Ok(())
             }
             Op::Collect { at_once, compact } => self.collect(*at_once, *compact),
-            Op::Alter { keyspace, ttl, exclude } => self.alter(*keyspace, *ttl, *exclude),
+            Op::Alter {
+                keyspace,
+                ttl,
+                exclude,
+            } => self.alter(*keyspace, *ttl, *exclude),
             Op::Create { name } => self.create(*name),
             Op::Drop { keyspace } => self.drop_keyspace(*keyspace),
             Op::Protect { age, scope } => self.protect(*age, *scope),
@@ -221,10 +240,17 @@ impl World {
                 Ok(())
             }
             Op::Reopen { crash } => self.reopen(*crash),
-            Op::Full { collection, scope, history, age } => {
-                self.full(usize::from(*collection), *scope, *history, *age)
-            }
-            Op::Incremental { chain, history, age } => self.incremental(*chain, *history, *age),
+            Op::Full {
+                collection,
+                scope,
+                history,
+                age,
+            } => self.full(usize::from(*collection), *scope, *history, *age),
+            Op::Incremental {
+                chain,
+                history,
+                age,
+            } => self.incremental(*chain, *history, *age),
             Op::Restore(restore) => self.restore(*restore),
             Op::Check => self.check(LOOK),
         }
@@ -241,13 +267,19 @@ impl World {
             gc_ttl: pool::ttl(name.len() as u8),
             ..KeyspaceSettings::default()
         };
-        let taken = self.known()?.keyspaces.values().any(|k| k.is_live() && k.name == name);
+        let taken = self
+            .known()?
+            .keyspaces
+            .values()
+            .any(|k| k.is_live() && k.name == name);
         match engine.create_keyspace(name, settings.clone()) {
             Ok(keyspace) => {
                 ensure!(!taken, "keyspace {name} was created twice");
                 let (id, created) = (keyspace.id(), keyspace.descriptor().created);
                 let known = self.known_mut()?;
-                let before = known.keyspaces.insert(id, Known::new(name, created, settings));
+                let before = known
+                    .keyspaces
+                    .insert(id, Known::new(name, created, settings));
                 ensure!(before.is_none(), "id {id} was given twice");
                 self.note(created)
             }
@@ -257,7 +289,9 @@ impl World {
     }
 
     fn drop_keyspace(&mut self, keyspace: u8) -> Result<()> {
-        let Some((id, keyspace)) = self.live(keyspace)? else { return Ok(()) };
+        let Some((id, keyspace)) = self.live(keyspace)? else {
+            return Ok(());
+        };
         let dropped = self.engine()?.drop_keyspace(keyspace.name())?;
         if let Some(known) = self.known_mut()?.keyspaces.get_mut(&id) {
             known.dropped = Some(dropped);
@@ -268,7 +302,9 @@ impl World {
     }
 
     fn alter(&mut self, keyspace: u8, ttl: u8, exclude: bool) -> Result<()> {
-        let Some((id, keyspace)) = self.live(keyspace)? else { return Ok(()) };
+        let Some((id, keyspace)) = self.live(keyspace)? else {
+            return Ok(());
+        };
         let settings = KeyspaceSettings {
             gc_ttl: pool::ttl(ttl),
             exclude_from_backup: exclude,
@@ -305,13 +341,22 @@ impl World {
             std::fs::remove_dir_all(std::mem::replace(&mut self.dir, dir))?;
         } else {
             let engine = self.engine.take();
-            if self.dice.one_in(2) && let Some(engine) = engine {
+            if self.dice.one_in(2)
+                && let Some(engine) = engine
+            {
                 engine.close()?;
             }
         }
         let engine = Engine::open(&self.dir, &self.options(&self.clock))?;
-        ensure!(engine.id() == id, "the engine has another id after a reopen");
-        ensure!(engine.now() >= now || crash, "the clock went back from {now:?} to {:?}", engine.now());
+        ensure!(
+            engine.id() == id,
+            "the engine has another id after a reopen"
+        );
+        ensure!(
+            engine.now() >= now || crash,
+            "the clock went back from {now:?} to {:?}",
+            engine.now()
+        );
         self.engine = Some(engine);
         Ok(())
     }
@@ -331,8 +376,10 @@ impl World {
 
     /// What must hold when all is over: the engine opens once more, and has what it had.
     fn finish(mut self) -> Result<()> {
-        self.reopen(true).map_err(|failure| failure.within("opened once more"))?;
-        self.check(GLANCE).map_err(|failure| failure.within("opened once more"))
+        self.reopen(true)
+            .map_err(|failure| failure.within("opened once more"))?;
+        self.check(GLANCE)
+            .map_err(|failure| failure.within("opened once more"))
     }
 }
 

@@ -6,8 +6,8 @@ mod ops;
 use std::collections::BTreeSet;
 
 use icecore_engine::{
-    Batch, Durability, Error, Isolation, Keyspace, Options, Publish, ScanDirection, Snapshot, SYSTEM_KEYSPACE,
-    SweepBudget,
+    Batch, Durability, Error, Isolation, Keyspace, Options, Publish, SYSTEM_KEYSPACE,
+    ScanDirection, Snapshot, SweepBudget,
 };
 use icecore_mvcc::model::ModelKeyspace;
 use icecore_mvcc::{KeyRange, KeyspaceId, KeyspaceSettings, Timestamp};
@@ -64,9 +64,14 @@ impl World {
     pub fn run(&mut self, op: &Op) -> Outcome {
         match op {
             Op::Commit { space, rows } => self.commit(*space, rows),
-            Op::Transaction { space, serializable, reads, range, writes, rival } => {
-                self.transaction(*space, *serializable, reads, range, writes, rival.as_ref())
-            }
+            Op::Transaction {
+                space,
+                serializable,
+                reads,
+                range,
+                writes,
+                rival,
+            } => self.transaction(*space, *serializable, reads, range, writes, rival.as_ref()),
             Op::BulkLoad { space, keys, value } => self.bulk_load(*space, keys, *value),
             Op::Restore { layers } => self.restore(layers),
             Op::Create => {
@@ -81,11 +86,17 @@ impl World {
             },
             Op::Reopen { clean } => {
                 self.held.clear();
-                if *clean { self.db.reopen() } else { self.db.drop_and_open() }
+                if *clean {
+                    self.db.reopen()
+                } else {
+                    self.db.drop_and_open()
+                }
                 Ok(())
             }
             Op::Tick { nanos } => {
-                self.db.clock.advance(std::time::Duration::from_nanos(*nanos));
+                self.db
+                    .clock
+                    .advance(std::time::Duration::from_nanos(*nanos));
                 Ok(())
             }
             Op::ClockBack => {
@@ -95,7 +106,9 @@ impl World {
             Op::Raise { space, to } => self.raise(*space, *to),
             Op::Sweep { space, max_keys } => match self.twin(*space) {
                 Some(twin) => {
-                    let budget = SweepBudget { max_keys: usize::from(*max_keys) };
+                    let budget = SweepBudget {
+                        max_keys: usize::from(*max_keys),
+                    };
                     done(self.db.engine().sweep(&self.keyspace(twin), budget))
                 }
                 None => Ok(()),
@@ -103,7 +116,8 @@ impl World {
             Op::CollectAll => self.collect_all(),
             Op::Hold { at } => {
                 let at = self.stamp(*at);
-                self.held.push(self.db.engine().snapshot_at(at).map_err(failed)?);
+                self.held
+                    .push(self.db.engine().snapshot_at(at).map_err(failed)?);
                 Ok(())
             }
             Op::Release => {
@@ -111,9 +125,22 @@ impl World {
                 Ok(())
             }
             Op::Check { space, at } => self.check_reads(*space, *at),
-            Op::CheckWindow { space, after, until, range, latest, parts, memory_bytes } => {
-                self.check_window(*space, (*after, *until), range, *latest, usize::from(*parts), *memory_bytes)
-            }
+            Op::CheckWindow {
+                space,
+                after,
+                until,
+                range,
+                latest,
+                parts,
+                memory_bytes,
+            } => self.check_window(
+                *space,
+                (*after, *until),
+                range,
+                *latest,
+                usize::from(*parts),
+                *memory_bytes,
+            ),
         }
     }
 
@@ -124,8 +151,18 @@ impl World {
                 self.check_reads(space as u8, Stamp(at))?;
             }
             for parts in 1..=2 {
-                let all = Span { start: None, end: None };
-                self.check_window(space as u8, (Stamp(0), Stamp(u16::MAX)), &all, false, parts, 600)?;
+                let all = Span {
+                    start: None,
+                    end: None,
+                };
+                self.check_window(
+                    space as u8,
+                    (Stamp(0), Stamp(u16::MAX)),
+                    &all,
+                    false,
+                    parts,
+                    600,
+                )?;
             }
         }
         Ok(())
@@ -141,7 +178,9 @@ impl World {
 
     /// The position of a keyspace that can be written.
     fn live(&self, space: u8) -> Option<usize> {
-        let live: Vec<usize> = (0..self.twins.len()).filter(|i| self.twins[*i].dropped.is_none()).collect();
+        let live: Vec<usize> = (0..self.twins.len())
+            .filter(|i| self.twins[*i].dropped.is_none())
+            .collect();
         live.get(usize::from(space) % live.len().max(1)).copied()
     }
 
@@ -153,7 +192,11 @@ impl World {
             1 => picked.prev(),
             _ => picked.next(),
         };
-        if stamp.0 == u16::MAX { self.db.engine().now() } else { moved.min(self.db.engine().now()) }
+        if stamp.0 == u16::MAX {
+            self.db.engine().now()
+        } else {
+            moved.min(self.db.engine().now())
+        }
     }
 
     fn create(&mut self) {
@@ -162,7 +205,11 @@ impl World {
         }
         self.names += 1;
         let name = format!("ks{}", self.names);
-        let keyspace = self.db.engine().create_keyspace(&name, KeyspaceSettings::default()).unwrap();
+        let keyspace = self
+            .db
+            .engine()
+            .create_keyspace(&name, KeyspaceSettings::default())
+            .unwrap();
         self.stamps.push(keyspace.descriptor().created);
         self.twins.push(Twin {
             id: keyspace.id(),
@@ -173,11 +220,20 @@ impl World {
     }
 
     fn commit(&mut self, space: u8, rows: &[Write]) -> Outcome {
-        let Some(first) = self.live(space) else { return Ok(()) };
+        let Some(first) = self.live(space) else {
+            return Ok(());
+        };
         let mut batch = Batch::new();
         // Every other row goes to the next keyspace.
-        let places: Vec<usize> =
-            (0..rows.len()).map(|i| if i % 2 == 0 { first } else { self.live(space.wrapping_add(1)).unwrap() }).collect();
+        let places: Vec<usize> = (0..rows.len())
+            .map(|i| {
+                if i % 2 == 0 {
+                    first
+                } else {
+                    self.live(space.wrapping_add(1)).unwrap()
+                }
+            })
+            .collect();
         for (row, place) in rows.iter().zip(&places) {
             let keyspace = self.keyspace(&self.twins[*place]);
             match row.value() {
@@ -185,7 +241,11 @@ impl World {
                 None => batch.delete(&keyspace, row.key()),
             };
         }
-        let at = self.db.engine().commit(batch, Durability::Buffered).map_err(failed)?;
+        let at = self
+            .db
+            .engine()
+            .commit(batch, Durability::Buffered)
+            .map_err(failed)?;
         for (row, place) in rows.iter().zip(places) {
             self.twins[place].model.insert(&row.key(), at, row.value());
         }
@@ -203,21 +263,39 @@ impl World {
         writes: &[Write],
         rival: Option<&Write>,
     ) -> Outcome {
-        let Some(place) = self.live(space) else { return Ok(()) };
-        let isolation = if serializable { Isolation::Serializable } else { Isolation::Snapshot };
+        let Some(place) = self.live(space) else {
+            return Ok(());
+        };
+        let isolation = if serializable {
+            Isolation::Serializable
+        } else {
+            Isolation::Snapshot
+        };
         let keyspace = self.keyspace(&self.twins[place]);
         let mut transaction = self.db.engine().begin(isolation).map_err(failed)?;
         let start = transaction.snapshot().timestamp();
         for key in reads {
             let key = ops::key(*key);
             let expected = self.twins[place].model.get(&key, start).map(<[u8]>::to_vec);
-            same("a transaction's get", &transaction.get(&keyspace, &key).map_err(failed)?, &expected)?;
+            same(
+                "a transaction's get",
+                &transaction.get(&keyspace, &key).map_err(failed)?,
+                &expected,
+            )?;
         }
         let range = range.range();
-        let scan = transaction.scan(&keyspace, &range, ScanDirection::Reverse).map_err(failed)?;
+        let scan = transaction
+            .scan(&keyspace, &range, ScanDirection::Reverse)
+            .map_err(failed)?;
         let scanned: Vec<Vec<u8>> = scan.map(|row| row.unwrap().0).collect();
-        let expected = self.twins[place].model.scan(&range, start, true, usize::MAX);
-        same("a transaction's scan", &scanned, &expected.into_iter().map(|row| row.key).collect())?;
+        let expected = self.twins[place]
+            .model
+            .scan(&range, start, true, usize::MAX);
+        same(
+            "a transaction's scan",
+            &scanned,
+            &expected.into_iter().map(|row| row.key).collect(),
+        )?;
         for write in writes {
             match write.value() {
                 Some(value) => transaction.put(&keyspace, write.key(), value),
@@ -230,8 +308,14 @@ impl World {
                 Some(value) => batch.put(&keyspace, rival.key(), value),
                 None => batch.delete(&keyspace, rival.key()),
             };
-            let at = self.db.engine().commit(batch, Durability::Buffered).map_err(failed)?;
-            self.twins[place].model.insert(&rival.key(), at, rival.value());
+            let at = self
+                .db
+                .engine()
+                .commit(batch, Durability::Buffered)
+                .map_err(failed)?;
+            self.twins[place]
+                .model
+                .insert(&rival.key(), at, rival.value());
         }
         let conflict = !writes.is_empty()
             && rival.is_some_and(|rival| {
@@ -243,22 +327,32 @@ impl World {
             Err(Error::Conflict { .. }) if conflict => Ok(()),
             Ok(at) if !conflict => {
                 for write in writes {
-                    self.twins[place].model.insert(&write.key(), at, write.value());
+                    self.twins[place]
+                        .model
+                        .insert(&write.key(), at, write.value());
                 }
                 self.stamps.push(at);
                 Ok(())
             }
-            other => Err(TestCaseError::fail(format!("a conflict was {conflict}, the commit gave {other:?}"))),
+            other => Err(TestCaseError::fail(format!(
+                "a conflict was {conflict}, the commit gave {other:?}"
+            ))),
         }
     }
 
     fn bulk_load(&mut self, space: u8, keys: &BTreeSet<u8>, value: u8) -> Outcome {
-        let Some(place) = self.live(space) else { return Ok(()) };
+        let Some(place) = self.live(space) else {
+            return Ok(());
+        };
         let keyspace = self.keyspace(&self.twins[place]);
         let value = ops::value(value);
         let keys: BTreeSet<Vec<u8>> = keys.iter().map(|k| ops::key(*k)).collect();
         let rows = keys.iter().map(|key| Ok((key.clone(), value.clone())));
-        let loaded = self.db.engine().bulk_load(&keyspace, rows).map_err(failed)?;
+        let loaded = self
+            .db
+            .engine()
+            .bulk_load(&keyspace, rows)
+            .map_err(failed)?;
         for key in keys {
             self.twins[place].model.put(&key, loaded.ts, &value);
         }
@@ -273,39 +367,63 @@ impl World {
         self.names += 1;
         let name = format!("restored{}", self.names);
         let engine = self.db.engine();
-        let restoring = engine.begin_restore(&name, &name, KeyspaceSettings::default()).map_err(failed)?;
+        let restoring = engine
+            .begin_restore(&name, &name, KeyspaceSettings::default())
+            .map_err(failed)?;
         let mut model = ModelKeyspace::new();
         for (number, layer) in (0_u64..).zip(layers) {
             let mut rows = ModelKeyspace::new();
             for (write, age) in layer {
-                rows.insert(&write.key(), ts(RESTORED_FROM + 300 * number + u64::from(*age)), write.value());
+                rows.insert(
+                    &write.key(),
+                    ts(RESTORED_FROM + 300 * number + u64::from(*age)),
+                    write.value(),
+                );
             }
             let path = engine.staging_dir().join(format!("{name}-{number}.sst"));
             let mut files = Vec::new();
             if !layer.is_empty() {
-                let mut writer = engine.sst_writer(&path, engine.options().compression).map_err(failed)?;
+                let mut writer = engine
+                    .sst_writer(&path, engine.options().compression)
+                    .map_err(failed)?;
                 for row in rows.rows() {
-                    writer.add(&row.key, row.ts, row.value.as_deref()).map_err(failed)?;
+                    writer
+                        .add(&row.key, row.ts, row.value.as_deref())
+                        .map_err(failed)?;
                     model.insert(&row.key, row.ts, row.value);
                     self.stamps.push(row.ts);
                 }
                 writer.finish().map_err(failed)?;
                 files.push(path);
             }
-            restoring.ingest(&format!("{number}"), &files).map_err(failed)?;
+            restoring
+                .ingest(&format!("{number}"), &files)
+                .map_err(failed)?;
         }
         let id = {
-            let publish = Publish { keyspace: restoring, threshold: ts(RESTORED_FROM) };
-            let published = engine.publish_restore(vec![publish], ts(RESTORED_FROM + 3000)).map_err(failed)?;
+            let publish = Publish {
+                keyspace: restoring,
+                threshold: ts(RESTORED_FROM),
+            };
+            let published = engine
+                .publish_restore(vec![publish], ts(RESTORED_FROM + 3000))
+                .map_err(failed)?;
             self.stamps.push(published[0].descriptor().created);
             published[0].id()
         };
-        self.twins.push(Twin { id, model, threshold: ts(RESTORED_FROM), dropped: None });
+        self.twins.push(Twin {
+            id,
+            model,
+            threshold: ts(RESTORED_FROM),
+            dropped: None,
+        });
         Ok(())
     }
 
     fn drop_keyspace(&mut self, space: u8) -> Outcome {
-        let Some(place) = self.live(space) else { return Ok(()) };
+        let Some(place) = self.live(space) else {
+            return Ok(());
+        };
         let name = self.keyspace(&self.twins[place]).name().to_owned();
         let at = self.db.engine().drop_keyspace(&name).map_err(failed)?;
         self.twins[place].dropped = Some(at);
@@ -318,7 +436,9 @@ impl World {
         let engine = self.db.engine();
         let oldest = engine.oldest_reader().unwrap_or(Timestamp::MAX);
         let count = self.twins.len().max(1);
-        let Some(twin) = self.twins.get_mut(usize::from(space) % count) else { return Ok(()) };
+        let Some(twin) = self.twins.get_mut(usize::from(space) % count) else {
+            return Ok(());
+        };
         let expected = to.min(engine.visible()).min(oldest).max(twin.threshold);
         let raised = engine.gc_guard().raise(twin.id, to).map_err(failed)?;
         same("the threshold", &raised, &expected)?;
@@ -329,19 +449,31 @@ impl World {
     /// A whole round of garbage collection at the present thresholds.
     fn collect_all(&mut self) -> Outcome {
         let engine = self.db.engine();
-        engine.gc_guard().raise(SYSTEM_KEYSPACE, engine.visible()).map_err(failed)?;
+        engine
+            .gc_guard()
+            .raise(SYSTEM_KEYSPACE, engine.visible())
+            .map_err(failed)?;
         let mut keyspaces = engine.all_keyspaces();
         keyspaces.push(engine.system().keyspace().clone());
         for keyspace in keyspaces {
-            engine.sweep(&keyspace, SweepBudget::default()).map_err(failed)?;
+            engine
+                .sweep(&keyspace, SweepBudget::default())
+                .map_err(failed)?;
         }
         engine.trim_commit_index().map_err(failed)?;
         for purged in engine.purge_dropped().map_err(failed)? {
             let Some(place) = self.twins.iter().position(|t| t.id == purged.id) else {
-                return Err(TestCaseError::fail(format!("{} was purged but never there", purged.name)));
+                return Err(TestCaseError::fail(format!(
+                    "{} was purged but never there",
+                    purged.name
+                )));
             };
             let twin = self.twins.remove(place);
-            same("whether a purged keyspace was over", &twin.dropped.is_some_and(|d| d <= twin.threshold), &true)?;
+            same(
+                "whether a purged keyspace was over",
+                &twin.dropped.is_some_and(|d| d <= twin.threshold),
+                &true,
+            )?;
         }
         Ok(())
     }
@@ -360,10 +492,15 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> 
     if found == expected {
         return Ok(());
     }
-    Err(TestCaseError::fail(format!("{what}: found {found:?}, expected {expected:?}")))
+    Err(TestCaseError::fail(format!(
+        "{what}: found {found:?}, expected {expected:?}"
+    )))
 }
 
 /// The keys that a range may hold, of those in use.
 fn keys_in(range: &KeyRange) -> Vec<Vec<u8>> {
-    (0..ops::KEYS).map(ops::key).filter(|key| range.contains(key)).collect()
+    (0..ops::KEYS)
+        .map(ops::key)
+        .filter(|key| range.contains(key))
+        .collect()
 }

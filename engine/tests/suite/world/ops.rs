@@ -49,7 +49,10 @@ impl Span {
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Commit { space: u8, rows: Vec<Write> },
+    Commit {
+        space: u8,
+        rows: Vec<Write>,
+    },
     Transaction {
         space: u8,
         serializable: bool,
@@ -58,21 +61,46 @@ pub enum Op {
         writes: Vec<Write>,
         rival: Option<Write>,
     },
-    BulkLoad { space: u8, keys: BTreeSet<u8>, value: u8 },
-    Restore { layers: Vec<Vec<(Write, u8)>> },
+    BulkLoad {
+        space: u8,
+        keys: BTreeSet<u8>,
+        value: u8,
+    },
+    Restore {
+        layers: Vec<Vec<(Write, u8)>>,
+    },
     Create,
-    Drop { space: u8 },
+    Drop {
+        space: u8,
+    },
     Flush,
-    Compact { space: u8 },
-    Reopen { clean: bool },
-    Tick { nanos: u64 },
+    Compact {
+        space: u8,
+    },
+    Reopen {
+        clean: bool,
+    },
+    Tick {
+        nanos: u64,
+    },
     ClockBack,
-    Raise { space: u8, to: Stamp },
-    Sweep { space: u8, max_keys: u8 },
+    Raise {
+        space: u8,
+        to: Stamp,
+    },
+    Sweep {
+        space: u8,
+        max_keys: u8,
+    },
     CollectAll,
-    Hold { at: Stamp },
+    Hold {
+        at: Stamp,
+    },
     Release,
-    Check { space: u8, at: Stamp },
+    Check {
+        space: u8,
+        at: Stamp,
+    },
     CheckWindow {
         space: u8,
         after: Stamp,
@@ -133,7 +161,8 @@ fn commit() -> impl Strategy<Value = Op> {
 }
 
 fn bulk_load() -> impl Strategy<Value = Op> {
-    (0..4_u8, btree_set(0..KEYS, 0..10), any::<u8>()).prop_map(|(space, keys, value)| Op::BulkLoad { space, keys, value })
+    (0..4_u8, btree_set(0..KEYS, 0..10), any::<u8>())
+        .prop_map(|(space, keys, value)| Op::BulkLoad { space, keys, value })
 }
 
 fn restore() -> impl Strategy<Value = Op> {
@@ -142,30 +171,47 @@ fn restore() -> impl Strategy<Value = Op> {
 
 fn check_window() -> impl Strategy<Value = Op> {
     let memory = prop_oneof![Just(1_usize), Just(300), Just(1 << 20)];
-    (0..4_u8, stamp(), stamp(), span(), any::<bool>(), 1..5_u8, memory).prop_map(
-        |(space, after, until, range, latest, parts, memory_bytes)| Op::CheckWindow {
-            space,
-            after,
-            until,
-            range,
-            latest,
-            parts,
-            memory_bytes,
-        },
+    (
+        0..4_u8,
+        stamp(),
+        stamp(),
+        span(),
+        any::<bool>(),
+        1..5_u8,
+        memory,
     )
+        .prop_map(
+            |(space, after, until, range, latest, parts, memory_bytes)| Op::CheckWindow {
+                space,
+                after,
+                until,
+                range,
+                latest,
+                parts,
+                memory_bytes,
+            },
+        )
 }
 
 fn transaction() -> impl Strategy<Value = Op> {
-    (0..4_u8, any::<bool>(), vec(0..KEYS, 0..3), span(), vec(write(), 0..4), option::of(write())).prop_map(
-        |(space, serializable, reads, range, writes, rival)| Op::Transaction {
-            space,
-            serializable,
-            reads,
-            range,
-            writes,
-            rival,
-        },
+    (
+        0..4_u8,
+        any::<bool>(),
+        vec(0..KEYS, 0..3),
+        span(),
+        vec(write(), 0..4),
+        option::of(write()),
     )
+        .prop_map(
+            |(space, serializable, reads, range, writes, rival)| Op::Transaction {
+                space,
+                serializable,
+                reads,
+                range,
+                writes,
+                rival,
+            },
+        )
 }
 
 /// What moves data between memory, files and levels, and takes garbage away.
@@ -212,12 +258,23 @@ pub fn windows() -> impl Strategy<Value = Op> {
 
 /// Settings that lay the same data out differently.
 pub fn option_sets() -> impl Strategy<Value = Options> {
-    let codec = prop_oneof![Just(Compression::None), Just(Compression::Lz4), Just(Compression::Zstd)];
+    let codec = prop_oneof![
+        Just(Compression::None),
+        Just(Compression::Lz4),
+        Just(Compression::Zstd)
+    ];
     let blocks = prop_oneof![Just(512_usize), Just(4096)];
     let blooms = prop_oneof![Just(0_u32), Just(10)];
     let pooled = prop_oneof![Just(0_usize), Just(1), Just(32)];
     (codec, blocks, blooms, pooled, any::<bool>(), any::<bool>()).prop_map(
-        |(compression, block_bytes, bloom_bits_per_key, pooled_iterators, auto_compactions, tiny)| Options {
+        |(
+            compression,
+            block_bytes,
+            bloom_bits_per_key,
+            pooled_iterators,
+            auto_compactions,
+            tiny,
+        )| Options {
             compression,
             block_bytes,
             bloom_bits_per_key,
