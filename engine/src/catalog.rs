@@ -259,11 +259,17 @@ impl Engine {
     /// A batch that writes one descriptor.
     pub(crate) fn descriptor_batch(&self, descriptor: &Descriptor) -> Result<Batch> {
         let mut batch = Batch::new();
+        self.add_descriptor(&mut batch, descriptor)?;
+        Ok(batch)
+    }
+
+    /// Adds a descriptor to what a batch writes.
+    pub(crate) fn add_descriptor(&self, batch: &mut Batch, descriptor: &Descriptor) -> Result<()> {
         batch.put(
             &self.system_keyspace(),
             descriptor_key(descriptor.id),
             encode_descriptor(descriptor)?,
         );
-        Ok(batch)
+        Ok(())
     }
 }

@@ -24,15 +24,14 @@ pub(crate) struct Rounds {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) system: Arc<Space>,
     pub(crate) sequencer: Arc<Sequencer>,
-    /// Age at which an idle iterator is given back.
+    /// Age at which an idle iterator is given back, to a round.
     pub(crate) iterator_age: Duration,
 }
 
 impl Housekeeper {
     /// Starts the thread.
     pub(crate) fn start(rounds: Rounds) -> Result<Self> {
-        let period =
-            (rounds.iterator_age / 2).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        let period = rounds.period();
         let (stop, stopped) = channel();
         let run = move || {
             while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
@@ -56,10 +55,19 @@ impl Housekeeper {
 }
 
 impl Rounds {
+    /// Time from one round to the next.
+    fn period(&self) -> Duration {
+        (self.iterator_age / 2).clamp(Duration::from_millis(50), Duration::from_secs(1))
+    }
+
     /// Old iterators go, the clock's reservation is extended.
     fn make_one(&self) {
+        let age = self.iterator_age.as_nanos();
+        let rounds_idle = age.div_ceil(self.period().as_nanos()).max(1);
         for space in self.catalog.all().iter().chain([&self.system]) {
-            space.pool().evict_idle(self.iterator_age);
+            space
+                .pool()
+                .begin_round(u64::try_from(rounds_idle).unwrap_or(u64::MAX));
         }
         if let Err(e) = self.sequencer.reserve_ahead() {
             self.sequencer.poison(format!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use icecore_mvcc::{Descriptor, KeyRange, KeyspaceId, Timestamp, key};
 
-use crate::commit::{Batch, Durability};
+use crate::commit::{Durability, Rows};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::store::Space;
@@ -80,23 +80,32 @@ impl Keyspace {
     /// As [`Engine::commit`].
     pub fn put(
         &self,
-        key: impl Into<Vec<u8>>,
-        value: impl Into<Vec<u8>>,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<Timestamp> {
-        let mut batch = Batch::new();
-        batch.put(self, key, value);
-        self.engine.commit(batch, durability)
+        self.commit_one(key.as_ref(), Some(value.as_ref()), durability)
     }
 
     /// Commits one delete. Deleting a key that is not there is allowed, and writes a tombstone.
     ///
     /// # Errors
     /// As [`Engine::commit`].
-    pub fn delete(&self, key: impl Into<Vec<u8>>, durability: Durability) -> Result<Timestamp> {
-        let mut batch = Batch::new();
-        batch.delete(self, key);
-        self.engine.commit(batch, durability)
+    pub fn delete(&self, key: impl AsRef<[u8]>, durability: Durability) -> Result<Timestamp> {
+        self.commit_one(key.as_ref(), None, durability)
+    }
+
+    fn commit_one(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        durability: Durability,
+    ) -> Result<Timestamp> {
+        let mut rows = Rows::spare();
+        rows.push(&self.space, key, value);
+        let ts = self.engine.commit_rows(&mut rows, durability, None)?;
+        rows.keep();
+        Ok(ts)
     }
 
     /// What it occupies.

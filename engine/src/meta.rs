@@ -12,7 +12,7 @@
 //! Every write is synced: these records must never be older than what relied on them.
 
 use icecore_mvcc::{KeyspaceId, Timestamp};
-use rocksdb::{IteratorMode, WriteBatch, WriteOptions};
+use rocksdb::{IteratorMode, WriteBatch};
 
 use crate::error::{Error, Result};
 use crate::rocks::Cf;
@@ -71,12 +71,7 @@ impl Meta {
 
     /// Writes a batch and syncs it.
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<()> {
-        let mut options = WriteOptions::default();
-        options.set_sync(true);
-        self.cf
-            .db()
-            .write_opt(batch, &options)
-            .map_err(Error::rocks("write an engine record"))
+        self.cf.write(batch, true, "write an engine record")
     }
 
     fn timestamp(&self, key: &[u8]) -> Result<Option<Timestamp>> {

@@ -23,6 +23,8 @@
 //! Encoding checks no limit; [`check_key`] does, once, where a key enters the engine. Decoding refuses
 //! bytes that no encoding yields: [`Error::KeyTerminator`], [`Error::KeyEscape`].
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::range::KeyRange;
 use crate::text;
@@ -60,6 +62,7 @@ pub fn encode_key(user: &[u8], ts: Timestamp) -> Vec<u8> {
 }
 
 /// Appends the stored key of a version to `out`, which keeps what it holds.
+#[inline]
 pub fn encode_into(out: &mut Vec<u8>, user: &[u8], ts: Timestamp) {
     out.reserve(user.len() + SUFFIX_BYTES);
     encode_prefix_into(out, user);
@@ -76,6 +79,7 @@ pub fn encode_prefix(user: &[u8]) -> Vec<u8> {
 }
 
 /// Appends the prefix of a user key to `out`, which keeps what it holds.
+#[inline]
 pub fn encode_prefix_into(out: &mut Vec<u8>, user: &[u8]) {
     let mut rest = user;
     while let Some((run, after)) = split_at_zero(rest) {
@@ -89,6 +93,7 @@ pub fn encode_prefix_into(out: &mut Vec<u8>, user: &[u8]) {
 
 /// The last 8 bytes of a stored key: the timestamp inverted, so that newer sorts first.
 #[must_use]
+#[inline]
 pub const fn encode_timestamp(ts: Timestamp) -> [u8; TIMESTAMP_BYTES] {
     (!ts.nanos()).to_be_bytes()
 }
@@ -98,6 +103,7 @@ pub const fn encode_timestamp(ts: Timestamp) -> [u8; TIMESTAMP_BYTES] {
 /// `None` if there is no terminator in front of the last 8 bytes. The escapes inside the prefix are not
 /// looked at: [`decode_prefix`] checks them.
 #[must_use]
+#[inline]
 pub fn split(stored: &[u8]) -> Option<(&[u8], Timestamp)> {
     let (prefix, inverted) = stored.split_last_chunk::<TIMESTAMP_BYTES>()?;
     prefix.ends_with(&TERMINATOR).then(|| {
@@ -135,6 +141,18 @@ pub fn decode_prefix(prefix: &[u8]) -> Result<Vec<u8>> {
     let mut user = Vec::with_capacity(prefix.len().saturating_sub(TERMINATOR.len()));
     decode_prefix_into(&mut user, prefix)?;
     Ok(user)
+}
+
+/// The user key of a prefix: a part of it where nothing is escaped, which is most often, else a copy.
+///
+/// # Errors
+/// As [`decode_prefix`].
+#[inline]
+pub fn user_key(prefix: &[u8]) -> Result<Cow<'_, [u8]>> {
+    match prefix.strip_suffix(&TERMINATOR) {
+        Some(escaped) if find_zero(escaped).is_none() => Ok(Cow::Borrowed(escaped)),
+        _ => decode_prefix(prefix).map(Cow::Owned),
+    }
 }
 
 /// Appends the user key of a prefix to `out`, which keeps what it holds.
@@ -175,6 +193,7 @@ pub fn range_bounds(range: &KeyRange) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 /// What lies before and after the first zero byte; `None` if there is none.
+#[inline]
 fn split_at_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = find_zero(bytes)?;
     let (run, rest) = bytes.split_at_checked(at)?;
@@ -182,6 +201,7 @@ fn split_at_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Where the first zero byte is, looking at eight bytes at a time.
+#[inline]
 fn find_zero(bytes: &[u8]) -> Option<usize> {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;

@@ -69,6 +69,7 @@ pub fn encode_tombstone() -> Vec<u8> {
 }
 
 /// Appends a stored value to `out`, which keeps what it holds.
+#[inline]
 pub fn encode_into(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Tombstone => out.push(TAG_TOMBSTONE),
@@ -84,6 +85,7 @@ pub fn encode_into(out: &mut Vec<u8>, value: Value<'_>) {
 ///
 /// # Errors
 /// [`Error::ValueEmpty`], [`Error::ValueTag`], [`Error::ValueTombstone`] if no encoding yields these bytes.
+#[inline]
 pub fn decode_value(stored: &[u8]) -> Result<Value<'_>> {
     match stored.split_first() {
         None => Err(Error::ValueEmpty),

@@ -1,13 +1,9 @@
 //! What a commit writes.
 
-use std::sync::Arc;
-
-use icecore_mvcc::{key, value};
-
+use super::rows::Rows;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
-use crate::store::Space;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,32 +20,10 @@ pub enum Durability {
 /// than once, the last write counts. Keeps the engine of its keyspaces open.
 #[derive(Debug, Default)]
 pub struct Batch {
-    pub(crate) ops: Vec<Op>,
+    pub(crate) rows: Rows,
     /// The engine of the rows; a second one only if handles were mixed up.
     owners: Vec<Engine>,
-}
-
-/// One put (`Some`) or delete (`None`).
-pub(crate) struct Op {
-    pub(crate) space: Arc<Space>,
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Option<Vec<u8>>,
-}
-
-impl std::fmt::Debug for Op {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = if self.value.is_some() {
-            "put"
-        } else {
-            "delete"
-        };
-        write!(
-            f,
-            "{what} {} {}",
-            self.space.name(),
-            icecore_mvcc::text::to_text(&self.key)
-        )
-    }
+    added: usize,
 }
 
 impl Batch {
@@ -58,27 +32,27 @@ impl Batch {
         Self::default()
     }
 
-    /// Adds a put. Keys are up to 64 KiB, values up to 1 GiB, either may be empty; the limits
-    /// are checked by the commit.
+    /// Adds a put. Keys are up to 64 KiB, values up to 1 GiB, either may be empty; what is over
+    /// a limit fails the commit.
     pub fn put(
         &mut self,
         keyspace: &Keyspace,
-        key: impl Into<Vec<u8>>,
-        value: impl Into<Vec<u8>>,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
     ) -> &mut Self {
-        self.push(keyspace, key.into(), Some(value.into()))
+        self.push(keyspace, key.as_ref(), Some(value.as_ref()))
     }
 
     /// Adds a delete.
-    pub fn delete(&mut self, keyspace: &Keyspace, key: impl Into<Vec<u8>>) -> &mut Self {
-        self.push(keyspace, key.into(), None)
+    pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> &mut Self {
+        self.push(keyspace, key.as_ref(), None)
     }
 
     pub(crate) fn push(
         &mut self,
         keyspace: &Keyspace,
-        key: Vec<u8>,
-        value: Option<Vec<u8>>,
+        key: &[u8],
+        value: Option<&[u8]>,
     ) -> &mut Self {
         if !self
             .owners
@@ -87,11 +61,8 @@ impl Batch {
         {
             self.owners.push(keyspace.engine().clone());
         }
-        self.ops.push(Op {
-            space: Arc::clone(keyspace.space()),
-            key,
-            value,
-        });
+        self.added += 1;
+        self.rows.push(keyspace.space(), key, value);
         self
     }
 
@@ -108,29 +79,11 @@ impl Batch {
 
     /// How many puts and deletes were added.
     pub fn len(&self) -> usize {
-        self.ops.len()
+        self.added
     }
 
     /// Whether nothing was added.
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
-    }
-
-    /// Checks the limits, sorts by keyspace and key, and keeps the last write of each key.
-    pub(crate) fn prepare(&mut self) -> Result<()> {
-        for op in &self.ops {
-            key::check_key(&op.key)?;
-            op.value.as_deref().map_or(Ok(()), value::check_value)?;
-        }
-        if self.ops.len() > 1 {
-            // Stable, so equal keys stay in the order they were added; keep the last of each run.
-            self.ops
-                .sort_by(|a, b| (a.space.id(), &a.key).cmp(&(b.space.id(), &b.key)));
-            self.ops.reverse();
-            self.ops
-                .dedup_by(|a, b| a.space.id() == b.space.id() && a.key == b.key);
-            self.ops.reverse();
-        }
-        Ok(())
+        self.added == 0
     }
 }

@@ -13,7 +13,7 @@
 
 use icecore_mvcc::{KeyspaceId, Timestamp};
 
-use super::batch::Op;
+use super::rows::{Row, Rows};
 use crate::error::{Error, Result};
 
 /// A record is closed once it is this long; one key may still make it longer.
@@ -89,47 +89,53 @@ pub(crate) fn record_timestamp(key: &[u8]) -> Result<Timestamp> {
     }
 }
 
-/// The records of a commit, given its writes sorted by keyspace.
-pub(crate) fn encode_keys(ops: &[Op]) -> Vec<Vec<u8>> {
-    let mut records = Vec::new();
-    let mut record = vec![KEYS];
-    let mut rest = ops;
-    while let Some(first) = rest.first() {
-        let id = first.space.id();
-        let mut bytes = record.len();
-        let count = rest
-            .iter()
-            .take_while(|op| {
-                let fits = op.space.id() == id && bytes < RECORD_BYTES;
-                bytes += op.key.len() + 5;
-                fits
-            })
-            .count()
-            .max(1);
-        let (group, after) = rest.split_at(count);
-        put_varint(&mut record, u64::from(id.get()));
-        put_varint(&mut record, group.len() as u64);
-        for op in group {
-            put_varint(
-                &mut record,
-                (op.key.len() as u64) << 1 | u64::from(op.value.is_none()),
-            );
-            record.extend_from_slice(&op.key);
-            record.extend(
-                op.value
-                    .as_ref()
-                    .map(|value| SizeClass::of(value.len()).code()),
-            );
+/// Hands `emit` the records of a commit, numbered from 0, given its rows sorted by keyspace.
+/// `record` is room for one, whatever it holds.
+pub(crate) fn encode_keys(rows: &Rows, record: &mut Vec<u8>, mut emit: impl FnMut(u32, &[u8])) {
+    let mut number = 0;
+    let mut rest = rows.iter();
+    record.clear();
+    record.push(KEYS);
+    while rest.len() > 0 {
+        let group = first_group(rest.clone(), record.len());
+        for (index, row) in rest.by_ref().take(group).enumerate() {
+            if index == 0 {
+                put_varint(record, u64::from(row.space.id().get()));
+                put_varint(record, group as u64);
+            }
+            put_row(record, row);
         }
-        rest = after;
         if record.len() >= RECORD_BYTES {
-            records.push(std::mem::replace(&mut record, vec![KEYS]));
+            emit(number, record);
+            number += 1;
+            record.clear();
+            record.push(KEYS);
         }
     }
     if record.len() > 1 {
-        records.push(record);
+        emit(number, record);
     }
-    records
+}
+
+/// How many of these rows, at least one, go into a record that has `bytes` already: those of one
+/// keyspace, until it is full.
+fn first_group<'a>(rows: impl Iterator<Item = Row<'a>>, mut bytes: usize) -> usize {
+    let mut keyspace = None;
+    rows.take_while(|row| {
+        let id = row.space.id();
+        let fits = *keyspace.get_or_insert(id) == id && bytes < RECORD_BYTES;
+        bytes += row.key_bytes() + 5;
+        fits
+    })
+    .count()
+    .max(1)
+}
+
+fn put_row(record: &mut Vec<u8>, row: Row<'_>) {
+    let (user, put) = (row.user_key(), row.put());
+    put_varint(record, (user.len() as u64) << 1 | u64::from(put.is_none()));
+    record.extend_from_slice(&user);
+    record.extend(put.map(|value| SizeClass::of(value.len()).code()));
 }
 
 /// The record of a bulk load.

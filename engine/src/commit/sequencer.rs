@@ -6,7 +6,7 @@
 //! a commit returns once its own is visible, so reads at `visible` never miss one that will
 //! still appear below them.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +41,8 @@ struct State {
     last: u64,
     /// Durable high-water mark: `last` never passes it.
     reserved: u64,
-    pending: BTreeSet<u64>,
+    /// Timestamps given since the oldest unfinished one, ascending, with whether each is finished.
+    pending: VecDeque<(u64, bool)>,
     waiters: usize,
     /// `last` when the reservation was last extended ahead of need.
     idle_at: u64,
@@ -110,7 +111,7 @@ impl Sequencer {
             state: Mutex::new(State {
                 last: mark,
                 reserved: mark,
-                pending: BTreeSet::new(),
+                pending: VecDeque::new(),
                 waiters: 0,
                 idle_at: mark,
             }),
@@ -140,7 +141,7 @@ impl Sequencer {
         self.reserve(&mut state, ts)?;
         admit(Timestamp::from_nanos(ts))?;
         state.last = ts;
-        state.pending.insert(ts);
+        state.pending.push_back((ts, false));
         Ok(Ticket {
             sequencer: self,
             ts,
@@ -267,7 +268,14 @@ impl Sequencer {
     /// Takes a timestamp off the unfinished ones.
     fn retire(&self, ts: u64) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
-        state.pending.remove(&ts);
+        if let Ok(place) = state.pending.binary_search_by_key(&ts, |(given, _)| *given)
+            && let Some((_, finished)) = state.pending.get_mut(place)
+        {
+            *finished = true;
+        }
+        while let Some((_, true)) = state.pending.front() {
+            state.pending.pop_front();
+        }
         self.publish(&state);
         state
     }
@@ -275,8 +283,8 @@ impl Sequencer {
     fn publish(&self, state: &State) {
         let visible = state
             .pending
-            .first()
-            .map_or(state.last, |oldest| oldest - 1);
+            .front()
+            .map_or(state.last, |(oldest, _)| oldest - 1);
         if visible > self.visible.load(Ordering::Relaxed) {
             self.visible.store(visible, Ordering::Release);
         }

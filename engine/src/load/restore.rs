@@ -260,13 +260,9 @@ impl Engine {
         let mut rows = Batch::new();
         let ticket = self.sequencer().assign(|ts| {
             for state in &states {
-                rows.ops.append(
-                    &mut self
-                        .descriptor_batch(&published_descriptor(&state.record, ts))?
-                        .ops,
-                );
+                self.add_descriptor(&mut rows, &published_descriptor(&state.record, ts))?;
             }
-            rows.prepare()
+            rows.rows.prepare()
         })?;
         let mut raw = WriteBatch::default();
         for (publish, state) in restored.iter().zip(&states) {
@@ -279,7 +275,7 @@ impl Engine {
             self.meta().remove_restore(&mut raw, &state.record.key());
         }
         let ts = ticket.timestamp();
-        self.write_commit(ticket, raw, &rows.ops, Durability::Sync, || {
+        self.write_commit(ticket, raw, &mut rows.rows, Durability::Sync, || {
             for (publish, state) in restored.iter().zip(&mut states) {
                 let space = &publish.keyspace.hidden.space;
                 space.set_descriptor(published_descriptor(&state.record, ts));

@@ -4,26 +4,24 @@
 //! RocksDB snapshot is needed: versions at or below the visible timestamp never change above the
 //! threshold. A read below the threshold is an error, never a partial answer.
 
+mod cursor;
 mod point;
+mod reverse;
 mod scan;
 mod snapshot;
 mod versions;
 
+pub(crate) use cursor::successor_of;
+use icecore_mvcc::{Timestamp, key};
 pub use scan::{Entry, EntryRef, Scan, ScanDirection};
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::Watermark;
 pub(crate) use versions::Pick;
 pub use versions::{RowRef, VersionRow, Versions};
 
-/// Steps before a seek is cheaper than going on, when walking over versions that do not count.
-pub(crate) const STEPS_BEFORE_SEEK: u32 = 6;
+use crate::error::{Error, Result};
 
-/// Changes `prefix` (escaped key and terminator) into the first stored key after all its versions.
-pub(crate) fn successor_of(prefix: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    if let Some((_terminator, rest)) = prefix.split_last() {
-        out.extend_from_slice(rest);
-        // The terminator is 00 01; a longer key goes on with 00 FF or a higher byte than 00.
-        out.push(0x02);
-    }
+/// Prefix and timestamp of a stored key.
+fn split(stored: &[u8]) -> Result<(&[u8], Timestamp)> {
+    key::split(stored).ok_or_else(|| Error::corrupt("a stored key is shorter than its timestamp"))
 }

@@ -1,6 +1,6 @@
 //! Reads of single keys.
 
-use icecore_mvcc::{KeyRange, Timestamp, Value, Version, key, value};
+use icecore_mvcc::{KeyRange, Timestamp, Value, Version, value};
 
 use super::snapshot::Snapshot;
 use crate::error::Result;
@@ -17,7 +17,7 @@ impl Keyspace {
         loop {
             let ts = self.engine().visible();
             space.check_exists_at(ts)?;
-            let found = get_at(space, &mut space.pool().take(space.cf())?, key, ts)?;
+            let found = get_at(space, &mut self.reader(ts)?, key, ts)?;
             // Without a pin the threshold may have passed `ts` meanwhile; then read again.
             let threshold = space.threshold();
             if threshold <= ts {
@@ -37,13 +37,16 @@ impl Keyspace {
     /// [`crate::Error::Rocks`].
     pub fn get_at(&self, at: &Snapshot, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.check_snapshot(at)?;
+        let ts = at.timestamp();
+        get_at(self.space(), &mut self.reader(ts)?, key, ts)
+    }
+
+    /// A pooled iterator for reads at `ts`.
+    fn reader(&self, ts: Timestamp) -> Result<PooledIter<'_>> {
         let space = self.space();
-        get_at(
-            space,
-            &mut space.pool().take(space.cf())?,
-            key,
-            at.timestamp(),
-        )
+        space
+            .pool()
+            .take(space.cf(), ts, || self.engine().visible())
     }
 
     /// The values of many keys as of a snapshot, in the order of the keys given.
@@ -57,7 +60,7 @@ impl Keyspace {
     ) -> Result<Vec<Option<Vec<u8>>>> {
         self.check_snapshot(at)?;
         let space = self.space();
-        let mut iter = space.pool().take(space.cf())?;
+        let mut iter = self.reader(at.timestamp())?;
         // In key order the seeks run through the blocks once.
         let mut order: Vec<(usize, &[u8])> = keys.iter().map(AsRef::as_ref).enumerate().collect();
         order.sort_by(|a, b| a.1.cmp(b.1));
@@ -95,14 +98,9 @@ fn get_at(
     key: &[u8],
     ts: Timestamp,
 ) -> Result<Option<Vec<u8>>> {
-    let stored = key::encode_key(key, ts);
-    let Some((found, bytes)) = iter.seek(&stored)? else {
+    let Some(bytes) = iter.find(key, ts)? else {
         return Ok(None);
     };
-    let same_key = |(prefix, _): (&[u8], Timestamp)| stored.get(..prefix.len()) == Some(prefix);
-    if !key::split(found).is_some_and(same_key) {
-        return Ok(None);
-    }
     match value::decode_value(bytes) {
         Ok(Value::Put(bytes)) => Ok(Some(bytes.to_vec())),
         Ok(Value::Tombstone) => Ok(None),

@@ -1,14 +1,13 @@
 //! Walks over versions: everything a full backup takes, or what a window of time holds.
 
-use icecore_mvcc::{KeyRange, Timestamp, key, value};
+use icecore_mvcc::{KeyRange, Timestamp, value};
 
+use super::cursor::Cursor;
 use super::point::damaged;
-use super::scan::split;
+use super::scan::user_key;
 use super::snapshot::Snapshot;
-use super::{STEPS_BEFORE_SEEK, successor_of};
 use crate::error::Result;
 use crate::keyspace::Keyspace;
-use crate::rocks::RawIter;
 
 /// One version of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +65,14 @@ enum Step {
 }
 
 impl Pick {
+    /// Versions above this are passed.
+    fn until(self) -> Timestamp {
+        match self {
+            Self::Full { at, .. } => at,
+            Self::Window { until, .. } => until,
+        }
+    }
+
     fn step(self, ts: Timestamp, tombstone: bool) -> Step {
         match self {
             Self::Full { at, .. } if ts > at => Step::Pass,
@@ -86,13 +93,10 @@ pub struct Versions {
     pick: Pick,
     /// Keeps garbage collection from passing what the walk still has to show.
     _pin: Snapshot,
-    iter: RawIter,
-    started: bool,
+    cursor: Cursor,
     done: bool,
-    /// Prefix of the key whose other versions are of no interest; empty if there is none.
-    passing: Vec<u8>,
-    key: Vec<u8>,
-    scratch: Vec<u8>,
+    /// The user key of a version, where it is stored escaped.
+    unescaped: Vec<u8>,
 }
 
 impl Keyspace {
@@ -154,17 +158,13 @@ impl Keyspace {
 
 impl Versions {
     pub(crate) fn new(keyspace: &Keyspace, range: &KeyRange, pick: Pick, pin: Snapshot) -> Self {
-        let (lower, upper) = key::range_bounds(range);
         Self {
             keyspace: keyspace.clone(),
             pick,
             _pin: pin,
-            iter: RawIter::new(keyspace.space().cf(), RawIter::scan_options(lower, upper)),
-            started: false,
+            cursor: Cursor::new(keyspace, range),
             done: range.is_empty(),
-            passing: Vec::new(),
-            key: Vec::new(),
-            scratch: Vec::new(),
+            unescaped: Vec::new(),
         }
     }
 
@@ -177,60 +177,45 @@ impl Versions {
             return Ok(None);
         }
         self.done = true;
-        let Some(ts) = self.advance()? else {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        let Some(stored) = self.cursor.stored()? else {
             return Ok(None);
         };
-        let bytes = self.iter.item().map(|(_, bytes)| bytes).unwrap_or_default();
-        let value = value::decode_value(bytes)
+        let value = value::decode_value(stored.value)
             .map_err(|e| damaged(self.keyspace.space(), e))?
             .into_option();
+        let key = user_key(&self.keyspace, stored.prefix, &mut self.unescaped)?;
         self.done = false;
         Ok(Some(RowRef {
-            key: &self.key,
-            ts,
+            key,
+            ts: stored.ts,
             value,
         }))
     }
 
-    fn advance(&mut self) -> Result<Option<Timestamp>> {
-        if self.started {
-            self.iter.next();
-        } else {
-            self.started = true;
-            self.iter.seek_to_first();
-        }
-        let mut steps = 0;
+    /// Goes to the next version to show; `false` at the end.
+    fn advance(&mut self) -> Result<bool> {
+        self.cursor.advance();
         loop {
-            let Some((stored, bytes)) = self.iter.item() else {
-                return self.iter.status().map(|()| None);
+            self.cursor.skip_finished();
+            let Some(stored) = self.cursor.stored()? else {
+                return Ok(false);
             };
-            let (prefix, ts) = split(stored)?;
-            if !self.passing.is_empty() && prefix == self.passing {
-                steps += 1;
-                if steps > STEPS_BEFORE_SEEK {
-                    successor_of(&self.passing, &mut self.scratch);
-                    self.iter.seek(&self.scratch);
-                    steps = 0;
-                } else {
-                    self.iter.next();
+            let tombstone = stored.value.first() == Some(&value::TAG_TOMBSTONE);
+            match self.pick.step(stored.ts, tombstone) {
+                Step::Show => return Ok(true),
+                Step::ShowLast => {
+                    self.cursor.finish_key();
+                    return Ok(true);
                 }
-                continue;
+                Step::Pass => self.cursor.skip_newer(self.pick.until()),
+                Step::PassKey => {
+                    self.cursor.finish_key();
+                    self.cursor.advance();
+                }
             }
-            let step = self
-                .pick
-                .step(ts, bytes.first() == Some(&value::TAG_TOMBSTONE));
-            if matches!(step, Step::ShowLast | Step::PassKey) {
-                self.passing.clear();
-                self.passing.extend_from_slice(prefix);
-                steps = 0;
-            }
-            if matches!(step, Step::Show | Step::ShowLast) {
-                self.key.clear();
-                key::decode_prefix_into(&mut self.key, prefix)
-                    .map_err(|e| damaged(self.keyspace.space(), e))?;
-                return Ok(Some(ts));
-            }
-            self.iter.next();
         }
     }
 }
@@ -238,6 +223,7 @@ impl Versions {
 impl Iterator for Versions {
     type Item = Result<VersionRow>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self.next_ref() {
             Ok(Some(row)) => Some(Ok(row.to_owned())),

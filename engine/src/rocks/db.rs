@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded};
+use rocksdb::{
+    BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, WriteBatch,
+    WriteOptions,
+};
 
 use super::settings::{CfKind, RocksSettings};
 use crate::error::{Error, Result};
@@ -14,6 +17,8 @@ pub(crate) type Inner = DBWithThreadMode<MultiThreaded>;
 pub(crate) struct Db {
     pub(super) inner: Inner,
     read_only: bool,
+    synced: WriteOptions,
+    buffered: WriteOptions,
 }
 
 /// A column family, with the database it belongs to kept open.
@@ -35,10 +40,7 @@ impl Db {
         let descriptors = Self::descriptors(settings, families);
         let inner = Inner::open_cf_descriptors(&settings.database(), path, descriptors)
             .map_err(Error::rocks("open the database"))?;
-        Ok(Arc::new(Self {
-            inner,
-            read_only: false,
-        }))
+        Ok(Self::opened(inner, false))
     }
 
     /// Opens without ever writing. No other process may write meanwhile.
@@ -51,10 +53,18 @@ impl Db {
         let inner =
             Inner::open_cf_descriptors_read_only(&settings.database(), path, descriptors, false)
                 .map_err(Error::rocks("open the database read-only"))?;
-        Ok(Arc::new(Self {
+        Ok(Self::opened(inner, true))
+    }
+
+    fn opened(inner: Inner, read_only: bool) -> Arc<Self> {
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        Arc::new(Self {
             inner,
-            read_only: true,
-        }))
+            read_only,
+            synced,
+            buffered: WriteOptions::default(),
+        })
     }
 
     fn descriptors(
@@ -127,6 +137,18 @@ impl Cf {
     /// Whether the database never changes.
     pub(super) fn is_read_only(&self) -> bool {
         self.db.read_only
+    }
+
+    /// Writes a batch to the database, of whatever column families; with `sync` it is on disk then.
+    pub(crate) fn write(&self, batch: WriteBatch, sync: bool, action: &'static str) -> Result<()> {
+        let options = if sync {
+            &self.db.synced
+        } else {
+            &self.db.buffered
+        };
+        self.db()
+            .write_opt(batch, options)
+            .map_err(Error::rocks(action))
     }
 
     /// Writes the memtable to SST files.

@@ -1,10 +1,16 @@
 //! Idle point-read iterators.
 //!
-//! Making an iterator costs more than a read does; refreshing one does not. An idle iterator pins
-//! the memtables and files it saw, so the housekeeper gives back those not used for a while.
+//! Making an iterator costs more than a read does. Refreshing one costs less, and mostly is not needed:
+//! versions at or below a timestamp that was visible when the iterator's view was taken never change
+//! where they can be read, so the view serves every read at or below it. (A bulk load holds `visible`
+//! back until its files are in; a keyspace that is being restored is read by nobody.)
+//!
+//! An iterator pins the memtables and files it saw. So the housekeeper makes rounds: a view is not
+//! used beyond the round it was taken in, and iterators that no read took for a while go.
 
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use icecore_mvcc::{Timestamp, key};
 use parking_lot::Mutex;
 
 use crate::error::Result;
@@ -12,19 +18,29 @@ use crate::rocks::{Cf, RawIter};
 
 /// A stack of idle iterators: the one used last is used next, so the rest can age.
 pub(crate) struct IteratorPool {
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<Reader>>,
     capacity: usize,
+    /// The housekeeper's rounds so far.
+    round: AtomicU64,
 }
 
-struct Idle {
+/// An iterator with what is known of its view.
+struct Reader {
     iter: RawIter,
-    since: Instant,
+    /// Versions at or below this are all in its view.
+    sees: Timestamp,
+    /// The round in which its view was taken.
+    viewed: u64,
+    /// The round in which it was used last.
+    used: u64,
+    /// Room for a stored key.
+    target: Vec<u8>,
 }
 
 /// An iterator on loan; it goes back when dropped.
 pub(crate) struct PooledIter<'a> {
     pool: &'a IteratorPool,
-    iter: Option<RawIter>,
+    reader: Option<Reader>,
 }
 
 impl IteratorPool {
@@ -32,32 +48,53 @@ impl IteratorPool {
         Self {
             idle: Mutex::new(Vec::new()),
             capacity,
+            round: AtomicU64::new(0),
         }
     }
 
-    /// An iterator that sees the database as it is now.
-    pub(crate) fn take(&self, cf: &Cf) -> Result<PooledIter<'_>> {
+    /// An iterator that sees all versions at or below `ts`, which must be visible. `visible` tells
+    /// the newest timestamp that is.
+    pub(crate) fn take(
+        &self,
+        cf: &Cf,
+        ts: Timestamp,
+        visible: impl Fn() -> Timestamp,
+    ) -> Result<PooledIter<'_>> {
+        let round = self.round.load(Ordering::Relaxed);
         let idle = self.idle.lock().pop();
-        let iter = match idle {
-            Some(mut idle) => {
-                idle.iter.refresh()?;
-                idle.iter
+        let reader = match idle {
+            Some(mut reader) => {
+                if reader.sees < ts || reader.viewed != round {
+                    // Asked first: what becomes visible later may be missing from the view.
+                    reader.sees = visible();
+                    reader.viewed = round;
+                    reader.iter.refresh()?;
+                }
+                reader.used = round;
+                reader
             }
-            None => RawIter::new(cf, RawIter::point_options()),
+            None => Reader {
+                sees: visible(),
+                iter: RawIter::new(cf, RawIter::point_options()),
+                viewed: round,
+                used: round,
+                target: Vec::new(),
+            },
         };
         Ok(PooledIter {
             pool: self,
-            iter: Some(iter),
+            reader: Some(reader),
         })
     }
 
-    /// Gives back iterators that have been idle for longer than `age`.
-    pub(crate) fn evict_idle(&self, age: Duration) {
-        let old: Vec<Idle> = {
+    /// Begins a round, and gives back the iterators that were not used for this many.
+    pub(crate) fn begin_round(&self, rounds_idle: u64) {
+        let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
+        let old: Vec<Reader> = {
             let mut idle = self.idle.lock();
             let fresh = idle
                 .iter()
-                .position(|i| i.since.elapsed() < age)
+                .position(|reader| reader.used + rounds_idle > round)
                 .unwrap_or(idle.len());
             idle.drain(..fresh).collect()
         };
@@ -67,30 +104,31 @@ impl IteratorPool {
 }
 
 impl PooledIter<'_> {
-    /// Seeks and returns the item there, if any.
-    pub(crate) fn seek(&mut self, stored: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
-        let Some(iter) = self.iter.as_mut() else {
+    /// The stored value of the key's newest version at or before `ts`; `None` where there is none.
+    pub(crate) fn find(&mut self, user: &[u8], ts: Timestamp) -> Result<Option<&[u8]>> {
+        let Some(reader) = self.reader.as_mut() else {
             return Ok(None);
         };
-        iter.seek(stored);
-        match iter.item() {
-            Some(item) => Ok(Some(item)),
-            None => iter.status().map(|()| None),
-        }
+        reader.target.clear();
+        key::encode_into(&mut reader.target, user, ts);
+        reader.iter.seek(&reader.target);
+        let Some((stored, value)) = reader.iter.item() else {
+            return reader.iter.status().map(|()| None);
+        };
+        let prefix = key::split(stored).map(|(prefix, _)| prefix);
+        let wanted = key::split(&reader.target).map(|(prefix, _)| prefix);
+        Ok((prefix == wanted).then_some(value))
     }
 }
 
 impl Drop for PooledIter<'_> {
     fn drop(&mut self) {
-        let Some(iter) = self.iter.take() else {
+        let Some(reader) = self.reader.take() else {
             return;
         };
         let mut idle = self.pool.idle.lock();
         if idle.len() < self.pool.capacity {
-            idle.push(Idle {
-                iter,
-                since: Instant::now(),
-            });
+            idle.push(reader);
         }
     }
 }

@@ -148,7 +148,7 @@ impl Transaction {
         let mut batch = Batch::new();
         for (keyspace, rows) in std::mem::take(&mut self.writes).into_values() {
             for (key, value) in rows {
-                batch.push(&keyspace, key, value);
+                batch.push(&keyspace, &key, value.as_deref());
             }
         }
         let reads = Reads {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use icecore_mvcc::{KeyRange, KeyspaceId, Timestamp, text};
 use parking_lot::Mutex;
 
-use crate::commit::Op;
+use crate::commit::Rows;
 use crate::error::{Error, Result};
 
 /// About how much memory the recent commits may take, in bytes.
@@ -74,7 +74,7 @@ impl Tracker {
     }
 
     /// Checks a commit against the recent ones and enters it. Called under the sequencer's lock.
-    pub(crate) fn admit(&self, ts: Timestamp, ops: &[Op], reads: Option<&Reads>) -> Result<()> {
+    pub(crate) fn admit(&self, ts: Timestamp, rows: &Rows, reads: Option<&Reads>) -> Result<()> {
         if self.open.load(Ordering::Acquire) == 0 {
             return Ok(());
         }
@@ -84,12 +84,12 @@ impl Tracker {
             return Ok(());
         }
         if let Some(reads) = reads {
-            state.check(ops, reads)?;
+            state.check(rows, reads)?;
         }
         state.enter(
             ts,
-            ops.iter()
-                .map(|op| (op.space.id(), op.key.clone()))
+            rows.iter()
+                .map(|row| (row.space.id(), row.user_key().into_owned()))
                 .collect(),
         );
         state.bound(MAX_TRACKED_BYTES);
@@ -138,11 +138,11 @@ impl State {
         Some(ts)
     }
 
-    fn check(&self, ops: &[Op], reads: &Reads) -> Result<()> {
+    fn check(&self, rows: &Rows, reads: &Reads) -> Result<()> {
         if reads.start < self.forgotten {
             return Err(Error::TransactionTooOld { start: reads.start });
         }
-        let keyspaces = ops.iter().map(|op| op.space.id());
+        let keyspaces = rows.iter().map(|row| row.space.id());
         let read = reads
             .keys
             .iter()
@@ -150,18 +150,15 @@ impl State {
             .chain(reads.ranges.iter().map(|(id, _)| *id));
         for id in keyspaces.chain(read) {
             if let Some(&at) = self.loads.get(&id).filter(|at| **at > reads.start) {
-                return Err(conflict(ops, id, b"", at));
+                return Err(conflict(rows, id, b"", at));
             }
         }
-        let written = ops.iter().map(|op| (op.space.id(), &op.key));
-        let read = reads.keys.iter().map(|(id, key)| (*id, key));
-        for (id, key) in written.chain(read) {
-            if let Some(&at) = self
-                .recent
-                .get(&(id, key.clone()))
-                .filter(|at| **at > reads.start)
-            {
-                return Err(conflict(ops, id, key, at));
+        let written = rows
+            .iter()
+            .map(|row| (row.space.id(), row.user_key().into_owned()));
+        for key in written.chain(reads.keys.iter().cloned()) {
+            if let Some(&at) = self.recent.get(&key).filter(|at| **at > reads.start) {
+                return Err(conflict(rows, key.0, &key.1, at));
             }
         }
         for (id, range) in &reads.ranges {
@@ -178,7 +175,7 @@ impl State {
                 .range((from, to))
                 .find(|(_, at)| **at > reads.start)
             {
-                return Err(conflict(ops, *id, key, at));
+                return Err(conflict(rows, *id, key, at));
             }
         }
         Ok(())
@@ -205,11 +202,11 @@ fn tracked_bytes(key: &(KeyspaceId, Vec<u8>)) -> usize {
     2 * key.1.len() + KEY_OVERHEAD_BYTES
 }
 
-fn conflict(ops: &[Op], id: KeyspaceId, key: &[u8], at: Timestamp) -> Error {
-    let name = ops
+fn conflict(rows: &Rows, id: KeyspaceId, key: &[u8], at: Timestamp) -> Error {
+    let name = rows
         .iter()
-        .find(|op| op.space.id() == id)
-        .map(|op| op.space.name().to_owned());
+        .find(|row| row.space.id() == id)
+        .map(|row| row.space.name().to_owned());
     let keyspace = name.unwrap_or_else(|| format!("with id {}", id.get()));
     metrics::counter!("icecore_engine_conflicts_total").increment(1);
     Error::Conflict {

@@ -125,12 +125,12 @@ impl Fixture {
 }
 
 /// A buffered put.
-pub fn put(keyspace: &Keyspace, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Timestamp {
+pub fn put(keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Timestamp {
     keyspace.put(key, value, Durability::Buffered).unwrap()
 }
 
 /// A buffered delete.
-pub fn delete(keyspace: &Keyspace, key: impl Into<Vec<u8>>) -> Timestamp {
+pub fn delete(keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Timestamp {
     keyspace.delete(key, Durability::Buffered).unwrap()
 }
 
