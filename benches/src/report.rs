@@ -220,3 +220,6 @@ fn line(figure: &Figure, spread: &Spread) -> String {
     );
     text.trim_end().to_owned()
 }
+
+#[cfg(test)]
+mod tests;

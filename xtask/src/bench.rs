@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 /// [`Error::Missing`] where the machine lacks something; [`Error::Failed`] where the harness does
-/// not build or a bar is missed.
+/// not build or a measured operation gives a wrong answer. A missed bar is printed, and no error.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Error> {
     setup::prepare(workspace)?;
     let mut cargo = workspace.cargo();
