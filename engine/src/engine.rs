@@ -102,6 +102,7 @@ impl Engine {
     /// [`Error::Locked`], [`Error::NotADatabase`], [`Error::NewerFormat`], [`Error::Missing`],
     /// [`Error::InvalidOption`], [`Error::Corruption`]; [`Error::Rocks`] and [`Error::Io`] when
     /// the disk fails.
+    #[tracing::instrument(skip_all, fields(dir = %dir.as_ref().display()))]
     pub fn open(dir: impl AsRef<Path>, options: &Options) -> Result<Self> {
         options.validate()?;
         let mut folder = Folder::open(dir.as_ref(), options.create_if_missing)?;
@@ -261,6 +262,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Rocks`] and [`Error::Io`] when the disk fails; [`Error::KeyspaceDropped`] when the
     /// keyspace was removed for good.
+    #[tracing::instrument(skip_all, fields(keyspace = keyspace.name()))]
     pub fn compact(&self, keyspace: &Keyspace) -> Result<()> {
         self.check_writable("compact a keyspace")?;
         self.check_present(keyspace)?;

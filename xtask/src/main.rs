@@ -18,6 +18,7 @@ mod fuzz;
 mod layers;
 mod libclang;
 mod metadata;
+mod metric_notes;
 mod packages;
 mod policy;
 mod programs;

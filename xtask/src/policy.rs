@@ -1,11 +1,13 @@
 //! Rules about what the workspace is made of: licences, duplicate dependencies and sources
-//! (`deny.toml`, read by cargo-deny), the reasons of dependencies, and the direction they point in.
+//! (`deny.toml`, read by cargo-deny), the reasons of dependencies, the direction they point in, and
+//! the page of metrics.
 
 use crate::children;
 use crate::dependency_notes;
 use crate::error::Error;
 use crate::layers;
 use crate::metadata::Metadata;
+use crate::metric_notes;
 use crate::tools;
 use crate::workspace::Workspace;
 
@@ -18,7 +20,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Error> {
     let metadata = Metadata::read(workspace)?;
     layers::check(&metadata)?;
     dependency_notes::check(workspace, &metadata)?;
-    println!("layers and docs/dependencies.md are in order");
+    metric_notes::check(workspace)?;
+    println!("layers, docs/dependencies.md and docs/guide/observing.md are in order");
     let mut deny = workspace.command(tools::CARGO_DENY.find_or_install(workspace)?);
     // Advisories need a database from GitHub, which a build must not wait for.
     deny.args([

@@ -1,19 +1,4 @@
-//! The requests as metrics of the process.
-//!
-//! | metric | kind | labels |
-//! |---|---|---|
-//! | `icecore_archive_requests_total` | counter | `verb`, `outcome` |
-//! | `icecore_archive_request_seconds` | histogram | `verb` |
-//! | `icecore_archive_sent_bytes_total` | counter | |
-//! | `icecore_archive_received_bytes_total` | counter | |
-//!
-//! Elsewhere in this crate:
-//!
-//! | metric | kind | labels |
-//! |---|---|---|
-//! | `icecore_archive_retries_total` | counter | `action` |
-//! | `icecore_archive_layers_committed_total` | counter | `kind` |
-//! | `icecore_archive_corrupt_files_total` | counter | |
+//! The requests as metrics of the process. `docs/guide/observing.md` lists them.
 
 use std::time::Duration;
 

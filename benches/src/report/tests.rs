@@ -58,11 +58,21 @@ fn the_json_has_the_shape_that_programs_rely_on() {
     assert_eq!(
         machine,
         [
-            "cores", "cpu", "file_system", "kernel", "load", "memory", "profile", "rustc"
+            "cores",
+            "cpu",
+            "file_system",
+            "kernel",
+            "load",
+            "memory",
+            "profile",
+            "rustc"
         ]
     );
     assert_eq!(json["spreads"][1]["least"], 0.25);
-    assert_eq!((&json["suite"], &json["scale"]), (&json!("core"), &json!("full")));
+    assert_eq!(
+        (&json["suite"], &json["scale"]),
+        (&json!("core"), &json!("full"))
+    );
 }
 
 #[test]

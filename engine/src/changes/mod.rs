@@ -136,6 +136,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// As [`Keyspace::changes`].
+    #[tracing::instrument(level = "debug", skip_all, fields(keyspace = self.name(), ?window))]
     pub fn changes_parts(
         &self,
         range: &KeyRange,
@@ -175,6 +176,7 @@ impl Keyspace {
         };
         let worth = usize::try_from(collected.len() / CHANGES_PER_PART + 1).unwrap_or(usize::MAX);
         let pieces = collected.split(parts.min(worth))?;
+        metrics::counter!("icecore_engine_windows_total", "plan" => "index").increment(1);
         Ok(pieces
             .into_iter()
             .map(|piece| Changes {
@@ -224,6 +226,8 @@ impl Keyspace {
         parts: usize,
         reason: &'static str,
     ) -> Result<Vec<Changes>> {
+        tracing::debug!(reason, "the window is found by a scan");
+        metrics::counter!("icecore_engine_windows_total", "plan" => "scan").increment(1);
         let pick = Pick::Window {
             after: window.after,
             until: window.until,

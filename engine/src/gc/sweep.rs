@@ -69,6 +69,7 @@ impl Engine {
     /// # Errors
     /// [`crate::Error::KeyspaceDropped`] when it was purged meanwhile; [`crate::Error::Rocks`] when the
     /// disk fails; what was removed stays removed.
+    #[tracing::instrument(level = "debug", skip_all, fields(keyspace = keyspace.name()))]
     pub fn sweep(&self, keyspace: &Keyspace, budget: SweepBudget) -> Result<SweepReport> {
         self.check_writable("sweep a keyspace")?;
         let _work = self.gc_work_lock().lock();

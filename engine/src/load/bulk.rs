@@ -50,6 +50,7 @@ impl Engine {
     /// over its limit, [`Error::KeyspaceDropped`]: nothing is loaded. An error given by `rows`
     /// is returned as it is, and nothing is loaded. [`Error::Rocks`] when the disk fails: nothing
     /// is loaded.
+    #[tracing::instrument(skip_all, fields(keyspace = keyspace.name()))]
     pub fn bulk_load<K, V>(
         &self,
         keyspace: &Keyspace,

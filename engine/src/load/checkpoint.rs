@@ -16,6 +16,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Io`] when `dir` exists or cannot be made, [`Error::Rocks`] when the disk fails;
     /// what was written of it stays there.
+    #[tracing::instrument(skip_all, fields(dir = %dir.as_ref().display()))]
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<()> {
         self.check_writable("make a checkpoint")?;
         let dir = dir.as_ref();

@@ -244,6 +244,7 @@ impl Engine {
     /// Nothing is published with [`Error::KeyspaceExists`] when a name was taken meanwhile,
     /// [`Error::Restore`] when one was published or abandoned already or is given twice, and
     /// [`Error::InFuture`] for a threshold that lies after `newest` and now.
+    #[tracing::instrument(skip_all, fields(keyspaces = restored.len(), newest = %newest))]
     pub fn publish_restore(
         &self,
         restored: Vec<Publish>,
