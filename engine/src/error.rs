@@ -224,6 +224,14 @@ impl Error {
         move |source| Self::Rocks { action, source }
     }
 
+    /// A user key as errors show it: short, and seen even if it is empty.
+    pub(crate) fn key_text(user: &[u8]) -> String {
+        match user {
+            [] => "\"\"".to_owned(),
+            _ => icecore_mvcc::text::preview(user),
+        }
+    }
+
     /// A structure on disk that breaks its format.
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corruption { what: what.into() }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use icecore_mvcc::{KeyRange, KeyspaceId, Timestamp, text};
+use icecore_mvcc::{KeyRange, KeyspaceId, Timestamp};
 use parking_lot::Mutex;
 
 use crate::commit::Op;
@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 
 /// About how much memory the recent commits may take, in bytes.
 const MAX_TRACKED_BYTES: usize = 64 << 20;
+
+/// What stands for the key in a conflict with a bulk load.
+const LOADED: &str = "(any, by a bulk load)";
 
 /// About what one key takes beside its two copies.
 const KEY_OVERHEAD_BYTES: usize = 128;
@@ -150,7 +153,7 @@ impl State {
             .chain(reads.ranges.iter().map(|(id, _)| *id));
         for id in keyspaces.chain(read) {
             if let Some(&at) = self.loads.get(&id).filter(|at| **at > reads.start) {
-                return Err(conflict(ops, id, b"", at));
+                return Err(conflict(ops, id, LOADED.to_owned(), at));
             }
         }
         let written = ops.iter().map(|op| (op.space.id(), &op.key));
@@ -161,7 +164,7 @@ impl State {
                 .get(&(id, key.clone()))
                 .filter(|at| **at > reads.start)
             {
-                return Err(conflict(ops, id, key, at));
+                return Err(conflict(ops, id, Error::key_text(key), at));
             }
         }
         for (id, range) in &reads.ranges {
@@ -178,7 +181,7 @@ impl State {
                 .range((from, to))
                 .find(|(_, at)| **at > reads.start)
             {
-                return Err(conflict(ops, *id, key, at));
+                return Err(conflict(ops, *id, Error::key_text(key), at));
             }
         }
         Ok(())
@@ -205,16 +208,12 @@ fn tracked_bytes(key: &(KeyspaceId, Vec<u8>)) -> usize {
     2 * key.1.len() + KEY_OVERHEAD_BYTES
 }
 
-fn conflict(ops: &[Op], id: KeyspaceId, key: &[u8], at: Timestamp) -> Error {
+fn conflict(ops: &[Op], id: KeyspaceId, key: String, at: Timestamp) -> Error {
     let name = ops
         .iter()
         .find(|op| op.space.id() == id)
         .map(|op| op.space.name().to_owned());
     let keyspace = name.unwrap_or_else(|| format!("with id {}", id.get()));
     metrics::counter!("icecore_engine_conflicts_total").increment(1);
-    Error::Conflict {
-        keyspace,
-        key: text::preview(key),
-        at,
-    }
+    Error::Conflict { keyspace, key, at }
 }
