@@ -21,7 +21,6 @@ mod words;
 mod writes;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +55,8 @@ pub struct Stage {
     transactions: BTreeMap<String, Transaction>,
     /// Restores under way, by their id.
     restores: BTreeMap<String, Vec<Publish>>,
+    /// What is random, with what is printed for it.
+    pub masks: Vec<(String, String)>,
     folder: PathBuf,
     _temp: TempDir,
 }
@@ -71,13 +72,14 @@ pub fn check(folder: &Path, file: &str, extension: Extension<'_>) {
         let verb = words.next();
         let outcome = extension(&mut stage, &verb, &mut words)
             .unwrap_or_else(|| stage.execute(&verb, &mut words));
-        match outcome {
+        let output = match outcome {
             Ok(text) => {
                 words.finish();
-                printed.push_str(&text);
+                text
             }
-            Err(Refused(text)) => writeln!(printed, "error: {}", short_times(&text)).unwrap(),
-        }
+            Err(Refused(text)) => format!("error: {}\n", short_times(&text)),
+        };
+        printed.push_str(&stage.masked(output));
     });
 }
 
@@ -102,6 +104,7 @@ impl Stage {
             pins: BTreeMap::new(),
             transactions: BTreeMap::new(),
             restores: BTreeMap::new(),
+            masks: Vec::new(),
             folder,
             _temp: temp,
         }
@@ -177,6 +180,11 @@ impl Stage {
     fn open(&mut self, how: fn(PathBuf, &Options) -> icecore_engine::Result<Engine>) -> Outcome {
         self.engine = Some(how(self.folder.clone(), &self.options)?);
         Ok(String::new())
+    }
+
+    fn masked(&self, text: String) -> String {
+        let mask = |text: String, (what, by): &(String, String)| text.replace(what, by);
+        self.masks.iter().fold(text, mask)
     }
 
     pub fn engine(&self) -> &Engine {
