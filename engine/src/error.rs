@@ -80,7 +80,9 @@ pub enum Error {
         name: String,
     },
     /// The keyspace was dropped before the time asked for.
-    #[error("keyspace {name} was dropped at {dropped}; read it as of an earlier time")]
+    #[error(
+        "keyspace {name} was dropped at {dropped}; read it as of an earlier time, or create it anew"
+    )]
     KeyspaceDropped {
         /// The keyspace's name.
         name: String,
@@ -180,7 +182,7 @@ pub enum Error {
         way_out: &'static str,
     },
     /// The operating system refused.
-    #[error("cannot {action} {subject}: {source}")]
+    #[error("cannot {action} {subject}: {source}; mend what the system reports, then try again")]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -190,7 +192,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// RocksDB refused.
-    #[error("cannot {action}: {source}")]
+    #[error(
+        "cannot {action}: {source}; data/LOG in the database folder says more: mend the disk and try again, or restore from a backup"
+    )]
     Rocks {
         /// What was tried, as a verb.
         action: &'static str,
@@ -242,3 +246,6 @@ impl Error {
         matches!(self, Self::Conflict { .. } | Self::TransactionTooOld { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;
