@@ -59,17 +59,25 @@ pub fn bytes(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The bytes in the lines of a block: the hexadecimal pairs that each line begins with, up to the first
-/// wide gap, behind which stands what they mean.
+/// The bytes in the lines of a block: the hexadecimal pairs that each line begins with. What they mean
+/// stands behind them.
 ///
 /// # Panics
 /// If a line begins with something else.
 pub fn annotated(lines: &str) -> Vec<u8> {
-    lines
-        .lines()
-        .map(|line| line.trim_start().split("   ").next().unwrap_or_default())
-        .flat_map(bytes)
-        .collect()
+    let mut bytes = Vec::new();
+    for line in lines.lines() {
+        let before = bytes.len();
+        bytes.extend(line.split_whitespace().map_while(pair));
+        assert!(bytes.len() > before, "no bytes: {line}");
+    }
+    bytes
+}
+
+fn pair(word: &str) -> Option<u8> {
+    (word.len() == 2)
+        .then(|| u8::from_str_radix(word, 16).ok())
+        .flatten()
 }
 
 /// Bytes as hexadecimal pairs.
@@ -83,13 +91,14 @@ mod tests {
     use super::*;
 
     const PAGE: &str = "# Page\n\n## One\n\n| a | b |\n|---|---|\n| `00 ff` | x |\n\n| other | table |\n\n\
-                        ```json\n{}\n```\n\n```text\n  00 01   two\n02\n```\n\n## Two\n\nno table\n";
+                        ```json\n{}\n```\n\n```text\n  00 01   two\n02      03 add\n```\n\n## Two\n\nno table\n";
 
     #[test]
     fn parts_of_a_page() {
         assert_eq!(rows(PAGE, "One"), [["00 ff", "x"]]);
         assert_eq!(blocks(PAGE, "One", "json"), ["{}"]);
-        assert_eq!(annotated(blocks(PAGE, "One", "text")[0]), [0, 1, 2]);
+        assert_eq!(annotated(blocks(PAGE, "One", "text")[0]), [0, 1, 2, 3]);
+        assert!(std::panic::catch_unwind(|| annotated("00\nno\n")).is_err());
         assert!(rows(PAGE, "Two").is_empty() && blocks(PAGE, "Two", "json").is_empty());
         assert!(std::panic::catch_unwind(|| section(PAGE, "Three")).is_err());
     }

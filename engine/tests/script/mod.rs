@@ -15,8 +15,9 @@
 mod catalog;
 mod history;
 mod physical;
-pub mod raw;
+mod raw;
 mod reads;
+pub mod rocks;
 mod words;
 mod writes;
 

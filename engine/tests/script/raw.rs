@@ -8,16 +8,12 @@
 //! | `records` | the engine's records |
 //! | `families` | the column families |
 
-use std::path::Path;
-use std::time::Duration;
-
 use icecore_golden::page::hex;
 use icecore_mvcc::{key, value};
 
+use super::rocks::{Pair, families, family};
 use super::words::{printable, row};
 use super::{Outcome, Stage, Words, lines};
-
-pub type Pair = (Vec<u8>, Vec<u8>);
 
 pub fn run(stage: &mut Stage, verb: &str, words: &mut Words) -> Option<Outcome> {
     Some(match verb {
@@ -49,38 +45,6 @@ fn dump(stage: &Stage, words: &mut Words) -> Outcome {
         row(&user, ts, value::decode_value(bytes).unwrap().into_option())
     };
     Ok(lines(family(&stage.folder, &name).iter().map(show)))
-}
-
-/// The column families of a database folder.
-pub fn families(folder: &Path) -> Vec<String> {
-    let mut names =
-        rocksdb::DB::list_cf(&rocksdb::Options::default(), folder.join("data")).unwrap();
-    names.sort();
-    names
-}
-
-/// All that a column family holds. The database may be open meanwhile, if nothing writes.
-pub fn family(folder: &Path, name: &str) -> Vec<Pair> {
-    let logs = tempfile::tempdir().unwrap();
-    let mut options = rocksdb::Options::default();
-    // Beside the database's own it would replace it.
-    options.set_db_log_dir(logs.path());
-    let open = || {
-        let data = folder.join("data");
-        rocksdb::DB::open_cf_for_read_only(&options, data, families(folder), false)
-    };
-    // The engine may just be deleting files that this has found.
-    let db = (0..20)
-        .find_map(|_| {
-            open()
-                .map_err(|_| std::thread::sleep(Duration::from_millis(10)))
-                .ok()
-        })
-        .unwrap_or_else(|| open().unwrap());
-    let handle = db.cf_handle(name).unwrap();
-    let rows = db.full_iterator_cf(handle, rocksdb::IteratorMode::Start);
-    rows.map(|row| row.map(|(k, v)| (k.into_vec(), v.into_vec())).unwrap())
-        .collect()
 }
 
 fn index_record(key: &[u8], record: &[u8]) -> String {
