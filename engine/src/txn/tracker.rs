@@ -30,6 +30,8 @@ pub(crate) struct Reads {
     pub(crate) start: Timestamp,
     pub(crate) keys: BTreeSet<(KeyspaceId, Vec<u8>)>,
     pub(crate) ranges: Vec<(KeyspaceId, KeyRange)>,
+    /// Of the keyspaces in both.
+    pub(crate) names: BTreeMap<KeyspaceId, String>,
 }
 
 /// Recent commits, as far as open transactions need them.
@@ -153,7 +155,7 @@ impl State {
             .chain(reads.ranges.iter().map(|(id, _)| *id));
         for id in keyspaces.chain(read) {
             if let Some(&at) = self.loads.get(&id).filter(|at| **at > reads.start) {
-                return Err(conflict(ops, id, LOADED.to_owned(), at));
+                return Err(conflict(ops, reads, id, LOADED.to_owned(), at));
             }
         }
         let written = ops.iter().map(|op| (op.space.id(), &op.key));
@@ -164,7 +166,7 @@ impl State {
                 .get(&(id, key.clone()))
                 .filter(|at| **at > reads.start)
             {
-                return Err(conflict(ops, id, Error::key_text(key), at));
+                return Err(conflict(ops, reads, id, Error::key_text(key), at));
             }
         }
         for (id, range) in &reads.ranges {
@@ -181,7 +183,7 @@ impl State {
                 .range((from, to))
                 .find(|(_, at)| **at > reads.start)
             {
-                return Err(conflict(ops, *id, Error::key_text(key), at));
+                return Err(conflict(ops, reads, *id, Error::key_text(key), at));
             }
         }
         Ok(())
@@ -208,12 +210,12 @@ fn tracked_bytes(key: &(KeyspaceId, Vec<u8>)) -> usize {
     2 * key.1.len() + KEY_OVERHEAD_BYTES
 }
 
-fn conflict(ops: &[Op], id: KeyspaceId, key: String, at: Timestamp) -> Error {
-    let name = ops
-        .iter()
-        .find(|op| op.space.id() == id)
-        .map(|op| op.space.name().to_owned());
-    let keyspace = name.unwrap_or_else(|| format!("with id {}", id.get()));
+fn conflict(ops: &[Op], reads: &Reads, id: KeyspaceId, key: String, at: Timestamp) -> Error {
+    let written = ops.iter().find(|op| op.space.id() == id);
+    let name = written
+        .map(|op| op.space.name())
+        .or_else(|| reads.names.get(&id).map(String::as_str));
+    let keyspace = name.unwrap_or_default().to_owned();
     metrics::counter!("icecore_engine_conflicts_total").increment(1);
     Error::Conflict { keyspace, key, at }
 }
