@@ -13,7 +13,7 @@ fn path(name: &str) -> PathBuf {
 
 /// Writes the file if blessing was asked for.
 pub(crate) fn bless(name: &str, bytes: &[u8]) {
-    if std::env::var_os("ICECORE_BLESS").is_some() {
+    if icecore_golden::file::blessing() {
         std::fs::write(path(name), bytes).unwrap();
     }
 }

@@ -99,3 +99,6 @@ pub enum Error {
         cause: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// A load stopped after some rows were committed.
     #[error(
-        "{cause}; what comes before that is committed ({}), and may be loaded again when it is mended",
+        "{cause}; what comes before that is committed ({}), and may be loaded again",
         crate::output::plural(*rows, "row")
     )]
     Stopped {
@@ -87,7 +87,7 @@ pub enum Error {
     #[error(transparent)]
     Restore(#[from] icecore_restore::Error),
     /// The operating system refused.
-    #[error("cannot {action} {subject}: {source}")]
+    #[error("cannot {action} {subject}: {source}; mend what the system reports, then run it again")]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -97,7 +97,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Standard output is gone or full.
-    #[error("cannot write the output: {0}")]
+    #[error("cannot write the output: {0}; check the file or the program that it goes to")]
     Output(io::Error),
 }
 
@@ -142,18 +142,4 @@ impl Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_of_several_lines_is_printed_on_one() {
-        let error = Error::Unsound("first\n  second\n\nthird\n".to_owned());
-        assert_eq!(error.line(), "first; second; third");
-    }
-
-    #[test]
-    fn only_a_closed_pipe_is_no_failure() {
-        assert!(Error::Output(io::ErrorKind::BrokenPipe.into()).is_broken_pipe());
-        assert!(!Error::Output(io::ErrorKind::StorageFull.into()).is_broken_pipe());
-    }
-}
+mod tests;

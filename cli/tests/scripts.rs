@@ -1,5 +1,5 @@
 //! The command line's contract, as scripts: each file in `tests/scripts/` is a session in a shell
-//! with everything that it must print. `UPDATE_SCRIPTS=1 cargo test -p icecore-cli --test scripts`
+//! with everything that it must print. `ICECORE_BLESS=1 cargo test -p icecore-cli --test scripts`
 //! writes what it prints now; read the difference before you keep it.
 //!
 //! ```text
@@ -40,10 +40,7 @@ macro_rules! scripts {
         fn every_script_is_run() {
             let named = [$(concat!(stringify!($name), ".txt")),*];
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let file = entry.unwrap().file_name().into_string().unwrap();
-                assert!(named.contains(&file.as_str()), "{file} is not in the list");
-            }
+            icecore_golden::script::check_folder(&folder, &named);
         }
     };
 }

@@ -80,7 +80,9 @@ pub enum Error {
         name: String,
     },
     /// The keyspace was dropped before the time asked for.
-    #[error("keyspace {name} was dropped at {dropped}; read it as of an earlier time")]
+    #[error(
+        "keyspace {name} was dropped at {dropped}; read it as of an earlier time, or create it anew"
+    )]
     KeyspaceDropped {
         /// The keyspace's name.
         name: String,
@@ -180,7 +182,7 @@ pub enum Error {
         way_out: &'static str,
     },
     /// The operating system refused.
-    #[error("cannot {action} {subject}: {source}")]
+    #[error("cannot {action} {subject}: {source}; mend what the system reports, then try again")]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -190,7 +192,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// RocksDB refused.
-    #[error("cannot {action}: {source}")]
+    #[error(
+        "cannot {action}: {source}; data/LOG in the database folder says more: mend the disk and try again, or restore from a backup"
+    )]
     Rocks {
         /// What was tried, as a verb.
         action: &'static str,
@@ -224,6 +228,14 @@ impl Error {
         move |source| Self::Rocks { action, source }
     }
 
+    /// A user key as errors show it: short, and seen even if it is empty.
+    pub(crate) fn key_text(user: &[u8]) -> String {
+        match user {
+            [] => "\"\"".to_owned(),
+            _ => icecore_mvcc::text::preview(user),
+        }
+    }
+
     /// A structure on disk that breaks its format.
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corruption { what: what.into() }
@@ -234,3 +246,6 @@ impl Error {
         matches!(self, Self::Conflict { .. } | Self::TransactionTooOld { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;

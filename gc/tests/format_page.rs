@@ -15,39 +15,16 @@ mod common;
 
 use common::Lab;
 use icecore_gc::{Record, Target};
+use icecore_golden::page;
 
 const PAGE: &str = include_str!("../../docs/format/protected.md");
 
-fn section(heading: &str) -> &'static str {
-    let (_, after) = PAGE
-        .split_once(&format!("\n## {heading}\n"))
-        .expect(heading);
-    after
-        .split_once("\n## ")
-        .map_or(after, |(section, _)| section)
-}
-
-/// The rows of a section's table, without its head; cells without their backticks.
 fn rows(heading: &str) -> Vec<Vec<String>> {
-    let lines = section(heading)
-        .lines()
-        .filter(|line| line.starts_with("| "))
-        .skip(1);
-    lines
-        .map(|line| {
-            let cells = line.trim_matches('|').split('|');
-            cells
-                .map(|cell| cell.trim().trim_matches('`').to_owned())
-                .collect()
-        })
-        .collect()
+    page::rows(PAGE, heading)
 }
 
 fn golden() -> &'static str {
-    let (_, after) = section("Record")
-        .split_once("```json\n")
-        .expect("a JSON block");
-    after.split_once("\n```").expect("the end of the block").0
+    page::blocks(PAGE, "Record", "json")[0]
 }
 
 #[test]

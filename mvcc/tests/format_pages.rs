@@ -9,6 +9,7 @@
     reason = "test code"
 )]
 
+use icecore_golden::page::{self, bytes, section};
 use icecore_mvcc::{
     Descriptor, EngineId, KeyRange, Timestamp, format_duration, key, parse_duration, text, value,
 };
@@ -16,50 +17,16 @@ use icecore_mvcc::{
 const KEYS: &str = include_str!("../../docs/format/keys.md");
 const VALUES: &str = include_str!("../../docs/format/values.md");
 
-/// What stands between a heading and the next one.
-fn section<'a>(page: &'a str, heading: &str) -> &'a str {
-    let (_, after) = page
-        .split_once(&format!("\n## {heading}\n"))
-        .expect(heading);
-    after
-        .split_once("\n## ")
-        .map_or(after, |(section, _)| section)
-}
-
-/// The rows of a section's table, without its head; cells without their backticks.
+/// The rows of a section's table, each of so many cells.
 fn rows<const CELLS: usize>(page: &str, heading: &str) -> Vec<[String; CELLS]> {
-    let lines = section(page, heading)
-        .lines()
-        .filter(|line| line.starts_with("| "))
-        .skip(1);
-    let cells = |line: &str| {
-        let cells = line
-            .trim_matches('|')
-            .split('|')
-            .map(|cell| cell.trim().trim_matches('`').to_owned());
-        cells
-            .collect::<Vec<_>>()
-            .try_into()
-            .expect("a row with other cells")
-    };
-    lines.map(cells).collect()
+    let rows = page::rows(page, heading).into_iter();
+    rows.map(|row| row.try_into().expect("a row with other cells"))
+        .collect()
 }
 
 /// The JSON block of a section.
 fn json<'a>(page: &'a str, heading: &str) -> &'a str {
-    let (_, after) = section(page, heading)
-        .split_once("```json\n")
-        .expect("a JSON block");
-    after.split_once("\n```").expect("the end of the block").0
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    if hex == "(empty)" {
-        return Vec::new();
-    }
-    hex.split(' ')
-        .map(|byte| u8::from_str_radix(byte, 16).expect(hex))
-        .collect()
+    page::blocks(page, heading, "json")[0]
 }
 
 fn optional_bytes(hex: &str) -> Option<Vec<u8>> {

@@ -26,7 +26,7 @@ pub enum Error {
     },
     /// A pattern selects nothing.
     #[error(
-        "the backup has no keyspace that matches {pattern} as of {target}; it has: {available}"
+        "the backup has no keyspace that matches {pattern} as of {target}; name one that it has ({available}), or choose another time"
     )]
     NothingMatches {
         /// The pattern.
@@ -37,7 +37,9 @@ pub enum Error {
         available: String,
     },
     /// A rename names a keyspace that is not restored.
-    #[error("cannot rename {name}: it is not among the keyspaces to restore ({available})")]
+    #[error(
+        "cannot rename {name}: it is not among the keyspaces to restore; rename one of these: {available}"
+    )]
     NothingToRename {
         /// The name given.
         name: String,
@@ -70,7 +72,7 @@ pub enum Error {
     },
     /// A layer goes on with a keyspace that no layer before it begins.
     #[error(
-        "backup is incomplete: layer {layer} has changes of keyspace {keyspace}, which no earlier layer holds"
+        "backup is incomplete: layer {layer} has changes of keyspace {keyspace}, which no earlier layer holds; bring the missing layer back from a copy, or restore from another full backup"
     )]
     Unfounded {
         /// The keyspace.
@@ -115,3 +117,6 @@ pub enum Error {
         cause: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

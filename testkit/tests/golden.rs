@@ -1,6 +1,6 @@
 //! The requests that a backup and a restore make of the store, in order, pinned by files.
 //!
-//! `ICECORE_REWRITE=1` rewrites them. A change there is a change of the protocol: it must keep the order
+//! `ICECORE_BLESS=1` writes them. A change there is a change of the protocol: it must keep the order
 //! that `docs/format/collection.md` gives the reasons for.
 #![allow(
     clippy::unwrap_used,
@@ -30,16 +30,7 @@ fn check(name: &str, script: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(format!("{name}.txt"));
-    if std::env::var_os("ICECORE_REWRITE").is_some() {
-        std::fs::write(&path, script).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(
-        script,
-        expected,
-        "{} differs; ICECORE_REWRITE=1 rewrites it",
-        path.display()
-    );
+    icecore_golden::file::check(&path, script);
 }
 
 /// One thread, so that the order is the same each time.

@@ -222,11 +222,7 @@ pub(crate) fn check_golden(name: &str, actual: &str) {
     let path = LocalPath::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);
-    if std::env::var_os("ICECORE_BLESS").is_some() {
-        std::fs::write(&path, actual).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(actual, expected, "{name} differs");
+    icecore_golden::file::check(&path, actual);
 }
 
 /// Reads everything that is listed; returns how many layers there are.

@@ -26,7 +26,11 @@ impl CsvRows {
         let mut reader = csv::Reader::from_reader(input);
         let header = reader
             .headers()
-            .map_err(|e| wrong(format!("its header cannot be read: {e}")))?
+            .map_err(|e| {
+                wrong(format!(
+                    "its header cannot be read: {e}; check that the file is what its name says"
+                ))
+            })?
             .clone();
         let mut seen = BTreeSet::new();
         if let Some(twice) = header.iter().find(|name| !seen.insert(*name)) {
@@ -113,7 +117,7 @@ fn reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
-        } => format!("it has {len} fields where the header has {expected_len}"),
+        } => format!("it has {len} fields where the header has {expected_len}; mend that line"),
         csv::ErrorKind::Utf8 { err, .. } => format!("{err}; convert the file to UTF-8"),
         csv::ErrorKind::Io(e) => e.to_string(),
         _ => error.to_string(),

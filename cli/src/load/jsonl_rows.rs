@@ -55,8 +55,8 @@ impl JsonlRows {
     }
 
     fn key_of(&self, json: &[u8]) -> Result<String, String> {
-        let fields: Map<String, Value> =
-            serde_json::from_slice(json).map_err(|e| format!("it is not a JSON object: {e}"))?;
+        let fields: Map<String, Value> = serde_json::from_slice(json)
+            .map_err(|e| format!("it is not a JSON object: {e}; write one object a line"))?;
         let texts: Result<Vec<String>, String> = self
             .key
             .iter()
@@ -70,7 +70,7 @@ impl JsonlRows {
                 Some(other) => Err(format!(
                     "its key column {column:?} is {other}; a key column must be a string, an integer or a boolean"
                 )),
-                None => Err(format!("it has no key column {column:?}")),
+                None => Err(format!("it has no key column {column:?}; add it, or name others with --key")),
             })
             .collect();
         Ok(texts?.join("/"))

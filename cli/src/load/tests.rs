@@ -60,7 +60,7 @@ fn csv_values_are_json_whatever_the_fields_hold() {
 fn csv_errors_say_where() {
     assert_eq!(
         error("a,b\n1,2\n3\n", Format::Csv, &["a"]),
-        "cannot load input, line 3: it has 1 fields where the header has 2"
+        "cannot load input, line 3: it has 1 fields where the header has 2; mend that line"
     );
     assert_eq!(
         error("a,b\n1,2\n", Format::Csv, &["c"]),
@@ -92,7 +92,7 @@ fn jsonl_errors_say_where() {
     for (text, expected) in [
         (
             "{\"id\":1}\n\n[1]\n",
-            "cannot load input, line 3: it is not a JSON object: invalid type: sequence, expected a map at line 1 column 0",
+            "cannot load input, line 3: it is not a JSON object: invalid type: sequence, expected a map at line 1 column 0; write one object a line",
         ),
         (
             "{\"id\":1.5}",
@@ -104,7 +104,7 @@ fn jsonl_errors_say_where() {
         ),
         (
             "{\"x\":1}",
-            "cannot load input, line 1: it has no key column \"id\"",
+            "cannot load input, line 1: it has no key column \"id\"; add it, or name others with --key",
         ),
     ] {
         assert_eq!(error(text, Format::Jsonl, &["id"]), expected);
@@ -139,7 +139,7 @@ fn a_bad_row_leaves_the_whole_batches_before_it() {
     let failed = load_rows(&engine, &keyspace, reader, 2).unwrap_err();
     assert_eq!(
         failed.line(),
-        "cannot load input, line 5: it has 2 fields where the header has 1; what comes before that is committed (2 rows), and may be loaded again when it is mended"
+        "cannot load input, line 5: it has 2 fields where the header has 1; mend that line; what comes before that is committed (2 rows), and may be loaded again"
     );
     let scan = keyspace
         .scan(&engine.snapshot(), &KeyRange::all(), Default::default())

@@ -21,46 +21,14 @@ pub(crate) fn check(file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/scripts")
         .join(file);
-    let expected = std::fs::read_to_string(&path).unwrap();
-    let printed = run(&expected);
-    if std::env::var_os("UPDATE_SCRIPTS").is_some() {
-        std::fs::write(&path, printed).unwrap();
-        return;
-    }
-    if printed != expected {
-        let first = printed
-            .lines()
-            .zip(expected.lines())
-            .position(|(a, b)| a != b)
-            .unwrap_or_else(|| printed.lines().count().min(expected.lines().count()));
-        let line = |text: &str| text.lines().nth(first).unwrap_or("(the end)").to_owned();
-        panic!(
-            "{file}, line {}:\n expected: {}\n printed:  {}\n\nthe whole:\n{printed}",
-            first + 1,
-            line(&expected),
-            line(&printed),
-        );
-    }
-}
-
-/// The script with what its commands print now.
-fn run(script: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let sizes_vary = script.starts_with(SIZES_VARY);
+    let sizes_vary = std::fs::read_to_string(&path)
+        .unwrap()
+        .starts_with(SIZES_VARY);
     let mut mask = Mask::new(folder.path().to_str().unwrap(), sizes_vary);
-    let mut printed = String::new();
-    for line in script.lines() {
-        match line.strip_prefix("$ ") {
-            Some(command) => {
-                writeln!(printed, "{line}").unwrap();
-                execute(command, folder.path(), &mut mask, &mut printed);
-            }
-            // Remarks are kept; what else stands here was printed by a command.
-            None if line.starts_with('#') => writeln!(printed, "\n{line}").unwrap(),
-            None => {}
-        }
-    }
-    printed.trim_start().to_owned()
+    icecore_golden::script::check(&path, |command, printed| {
+        execute(command, folder.path(), &mut mask, printed);
+    });
 }
 
 /// The one command that is not the shell's: `compress FROM TO`. A fresh machine has no `zstd`.

@@ -114,7 +114,7 @@ impl Fetch {
 fn missing(keyspace: &Keyspace, user: &[u8]) -> Error {
     Error::corrupt(format!(
         "the commit index names key {} of keyspace {}, whose row is missing",
-        icecore_mvcc::text::preview(user),
+        Error::key_text(user),
         keyspace.name()
     ))
 }

@@ -126,7 +126,7 @@ impl Engine {
                 Some(_) => {
                     return Err(Error::OutOfOrder {
                         what: "bulk load",
-                        key: icecore_mvcc::text::preview(user),
+                        key: Error::key_text(user),
                     });
                 }
             }

@@ -82,7 +82,7 @@ impl SstWriter {
         if self.summary.entries > 0 && self.stored_key <= self.last_stored {
             return Err(Error::OutOfOrder {
                 what: "SST file",
-                key: icecore_mvcc::text::preview(user),
+                key: Error::key_text(user),
             });
         }
         self.stored_value.clear();

@@ -41,8 +41,11 @@ pub struct Transaction {
     snapshot: Snapshot,
     isolation: Isolation,
     writes: Writes,
+    /// What it read, if serializable.
     read_keys: BTreeSet<(KeyspaceId, Vec<u8>)>,
     read_ranges: Vec<(KeyspaceId, KeyRange)>,
+    /// Names of the keyspaces that it read.
+    read_names: BTreeMap<KeyspaceId, String>,
 }
 
 impl Engine {
@@ -67,6 +70,7 @@ impl Engine {
             writes: BTreeMap::new(),
             read_keys: BTreeSet::new(),
             read_ranges: Vec::new(),
+            read_names: BTreeMap::new(),
         })
     }
 }
@@ -91,6 +95,7 @@ impl Transaction {
         }
         if self.isolation == Isolation::Serializable {
             self.read_keys.insert((keyspace.id(), key.to_vec()));
+            self.name(keyspace);
         }
         keyspace.get_at(&self.snapshot, key)
     }
@@ -108,6 +113,7 @@ impl Transaction {
     ) -> Result<TransactionScan> {
         if self.isolation == Isolation::Serializable {
             self.read_ranges.push((keyspace.id(), range.clone()));
+            self.name(keyspace);
         }
         let base = keyspace.scan(&self.snapshot, range, direction)?;
         let own = self.writes.get(&keyspace.id()).map(|(_, rows)| rows);
@@ -119,6 +125,13 @@ impl Transaction {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         Ok(TransactionScan::new(base, own, direction))
+    }
+
+    /// Remembers the name of a keyspace that was read.
+    fn name(&mut self, keyspace: &Keyspace) {
+        self.read_names
+            .entry(keyspace.id())
+            .or_insert_with(|| keyspace.name().to_owned());
     }
 
     /// Writes a key, for the commit.
@@ -155,6 +168,7 @@ impl Transaction {
             start: self.snapshot.timestamp(),
             keys: std::mem::take(&mut self.read_keys),
             ranges: std::mem::take(&mut self.read_ranges),
+            names: std::mem::take(&mut self.read_names),
         };
         self.engine
             .commit_validated(batch, durability, Some(&reads))

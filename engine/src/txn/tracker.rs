@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use icecore_mvcc::{KeyRange, KeyspaceId, Timestamp, text};
+use icecore_mvcc::{KeyRange, KeyspaceId, Timestamp};
 use parking_lot::Mutex;
 
 use crate::commit::Rows;
@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 
 /// About how much memory the recent commits may take, in bytes.
 const MAX_TRACKED_BYTES: usize = 64 << 20;
+
+/// What stands for the key in a conflict with a bulk load.
+const LOADED: &str = "(any, by a bulk load)";
 
 /// About what one key takes beside its two copies.
 const KEY_OVERHEAD_BYTES: usize = 128;
@@ -27,6 +30,8 @@ pub(crate) struct Reads {
     pub(crate) start: Timestamp,
     pub(crate) keys: BTreeSet<(KeyspaceId, Vec<u8>)>,
     pub(crate) ranges: Vec<(KeyspaceId, KeyRange)>,
+    /// Of the keyspaces in both.
+    pub(crate) names: BTreeMap<KeyspaceId, String>,
 }
 
 /// Recent commits, as far as open transactions need them.
@@ -150,7 +155,7 @@ impl State {
             .chain(reads.ranges.iter().map(|(id, _)| *id));
         for id in keyspaces.chain(read) {
             if let Some(&at) = self.loads.get(&id).filter(|at| **at > reads.start) {
-                return Err(conflict(rows, id, b"", at));
+                return Err(conflict(rows, reads, id, LOADED.to_owned(), at));
             }
         }
         let written = rows
@@ -158,7 +163,7 @@ impl State {
             .map(|row| (row.space.id(), row.user_key().into_owned()));
         for key in written.chain(reads.keys.iter().cloned()) {
             if let Some(&at) = self.recent.get(&key).filter(|at| **at > reads.start) {
-                return Err(conflict(rows, key.0, &key.1, at));
+                return Err(conflict(rows, reads, key.0, Error::key_text(&key.1), at));
             }
         }
         for (id, range) in &reads.ranges {
@@ -175,7 +180,7 @@ impl State {
                 .range((from, to))
                 .find(|(_, at)| **at > reads.start)
             {
-                return Err(conflict(rows, *id, key, at));
+                return Err(conflict(rows, reads, *id, Error::key_text(key), at));
             }
         }
         Ok(())
@@ -202,16 +207,12 @@ fn tracked_bytes(key: &(KeyspaceId, Vec<u8>)) -> usize {
     2 * key.1.len() + KEY_OVERHEAD_BYTES
 }
 
-fn conflict(rows: &Rows, id: KeyspaceId, key: &[u8], at: Timestamp) -> Error {
-    let name = rows
-        .iter()
-        .find(|row| row.space.id() == id)
-        .map(|row| row.space.name().to_owned());
-    let keyspace = name.unwrap_or_else(|| format!("with id {}", id.get()));
+fn conflict(rows: &Rows, reads: &Reads, id: KeyspaceId, key: String, at: Timestamp) -> Error {
+    let written = rows.iter().find(|row| row.space.id() == id);
+    let name = written
+        .map(|row| row.space.name())
+        .or_else(|| reads.names.get(&id).map(String::as_str));
+    let keyspace = name.unwrap_or_default().to_owned();
     metrics::counter!("icecore_engine_conflicts_total").increment(1);
-    Error::Conflict {
-        keyspace,
-        key: text::preview(key),
-        at,
-    }
+    Error::Conflict { keyspace, key, at }
 }
