@@ -1,6 +1,8 @@
 //! Every error text, pinned.
 
-use icecore_archive::{ContentHash, Error, FullPath, LayerPath};
+use icecore_archive::{
+    Collection, CollectionUri, ContentHash, Error, FullPath, LayerPath, RetryOptions, StoreOptions,
+};
 use icecore_mvcc::Timestamp;
 
 /// One of each kind.
@@ -193,6 +195,40 @@ fn every_error_is_one_line_that_begins_in_lower_case_or_with_a_name() {
         assert!(
             !text.starts_with(|c: char| c.is_ascii_uppercase()),
             "{text}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_store_is_said_to_be_so() {
+    // Needs no server: nothing listens on port 1.
+    let retry = RetryOptions {
+        max_attempts: std::num::NonZeroU32::new(2).unwrap(),
+        ..crate::common::options().retry
+    };
+    for scheme in ["http", "https"] {
+        let uri = format!(
+            "s3://bucket/p?AWS_ACCESS_KEY_ID=CANARY1&AWS_SECRET_ACCESS_KEY=CANARY2&AWS_ENDPOINT={scheme}://127.0.0.1:1"
+        );
+        let uri: CollectionUri = uri.parse().unwrap();
+        let options = StoreOptions {
+            retry,
+            ..StoreOptions::default()
+        };
+        let error = Collection::open(&uri, options).await.unwrap_err();
+        assert!(
+            matches!(error, Error::StoreUnavailable { attempts: 2, .. }),
+            "{error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with("could not read metadata/COLLECTION in s3://bucket/p?"),
+            "{error}"
+        );
+        assert!(
+            !format!("{error} {error:?}").contains("CANARY"),
+            "{error:?}"
         );
     }
 }

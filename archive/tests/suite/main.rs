@@ -13,5 +13,6 @@ mod damage;
 mod errors;
 mod fault_store;
 mod faults;
+mod layers;
 mod protocol;
 mod recovery;
