@@ -79,6 +79,24 @@ pub enum Error {
         reason: String,
     },
 
+    /// The staging folder could not be used.
+    #[error("cannot {action} {}: {reason}; check the disk of the database folder", path.display())]
+    Staging {
+        /// What was tried.
+        action: &'static str,
+        /// The folder or file.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+
+    /// A thread of a backup or restore panicked.
+    #[error("a thread stopped: {cause}; nothing was listed or made visible, run the same again")]
+    Stopped {
+        /// What it died of.
+        cause: String,
+    },
+
     /// The store did not answer, or kept failing, through all retries.
     #[error(
         "could not {action} {path} in {location}, tried {attempts} times: {reason}; \

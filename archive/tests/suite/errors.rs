@@ -40,6 +40,14 @@ fn all() -> Vec<Error> {
             path: "/x/y.sst".into(),
             reason: text("No such file or directory (os error 2)"),
         },
+        Error::Staging {
+            action: "create a folder in",
+            path: "/db/staging".into(),
+            reason: text("No space left on device (os error 28)"),
+        },
+        Error::Stopped {
+            cause: text("task 7 panicked"),
+        },
         Error::StoreUnavailable {
             action: "write",
             path: manifest(),
