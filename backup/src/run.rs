@@ -61,6 +61,10 @@ pub async fn backup(
         Result::Ok(())
     })
     .await?;
+    if report.keyspaces.is_empty() {
+        // The whole engine had none then, or all that the chain covers were dropped.
+        tracing::warn!(layer = %report.layer, end = %report.end, "the backup holds no keyspace: there was none as of its end");
+    }
     report.seconds = started.elapsed().as_secs_f64();
     metrics::counter!("icecore_backup_done_total").increment(1);
     metrics::histogram!("icecore_backup_seconds").record(report.seconds);

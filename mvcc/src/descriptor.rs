@@ -134,6 +134,10 @@ pub struct Descriptor {
     pub introduced: Timestamp,
     /// The commit index covers every version in it that is newer than this.
     pub index_since: Timestamp,
+    /// For a restored keyspace: since when it existed where its history comes from. `None` where it was
+    /// created, not restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existed_since: Option<Timestamp>,
 }
 
 impl Descriptor {
@@ -141,6 +145,22 @@ impl Descriptor {
     #[must_use]
     pub fn is_live_at(&self, at: Timestamp) -> bool {
         self.created <= at && self.dropped.is_none_or(|dropped| at < dropped)
+    }
+
+    /// A restored keyspace as it was at a time before the restore, where its history comes from: what a
+    /// backup as of that time holds. `None` if it did not exist then, or was restored by then.
+    ///
+    /// Its settings are those it has here. Whether its history can be read so far back is not told.
+    #[must_use]
+    pub fn before_restore(&self, at: Timestamp) -> Option<Self> {
+        let since = self.existed_since?;
+        (since <= at && at < self.created).then(|| Self {
+            created: since,
+            dropped: None,
+            introduced: since,
+            existed_since: None,
+            ..self.clone()
+        })
     }
 }
 

@@ -36,6 +36,22 @@ pub enum Error {
         /// The names that there are.
         available: String,
     },
+    /// The time lies before all keyspaces of the backup.
+    #[error(
+        "backup {full} holds no keyspace as of {target}: the first, {keyspace}, has existed since {since}; choose a time from then until {until}"
+    )]
+    BeforeKeyspaces {
+        /// The full backup that the chain begins with.
+        full: String,
+        /// The time asked for.
+        target: Timestamp,
+        /// The keyspace that existed first.
+        keyspace: String,
+        /// Since when.
+        since: Timestamp,
+        /// The end of the newest layer that was looked at.
+        until: Timestamp,
+    },
     /// A rename names a keyspace that is not restored.
     #[error("cannot rename {name}: it is not among the keyspaces to restore ({available})")]
     NothingToRename {

@@ -50,6 +50,7 @@ pub async fn restore(
         .map(|(keyspace, planned)| Publish {
             keyspace,
             threshold: planned.threshold,
+            existed_since: planned.existed_since,
         })
         .collect();
     let (target, publisher) = (plan.target, engine.clone());
