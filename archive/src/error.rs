@@ -69,7 +69,7 @@ pub enum Error {
     },
 
     /// A local file could not be used.
-    #[error("could not {action} {}: {reason}", path.display())]
+    #[error("could not {action} {}: {reason}; mend that, then run again", path.display())]
     LocalFile {
         /// What was tried.
         action: &'static str,
@@ -77,6 +77,24 @@ pub enum Error {
         path: PathBuf,
         /// What the operating system said.
         reason: String,
+    },
+
+    /// The staging folder could not be used.
+    #[error("cannot {action} {}: {reason}; check the disk of the database folder", path.display())]
+    Staging {
+        /// What was tried.
+        action: &'static str,
+        /// The folder or file.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+
+    /// A thread of a backup or restore panicked.
+    #[error("a thread stopped: {cause}; nothing was listed or made visible, run the same again")]
+    Stopped {
+        /// What it died of.
+        cause: String,
     },
 
     /// The store did not answer, or kept failing, through all retries.
@@ -114,7 +132,7 @@ pub enum Error {
     },
 
     /// The store failed in a way that trying again does not mend.
-    #[error("could not {action} {path} in {location}: {reason}")]
+    #[error("could not {action} {path} in {location}: {reason}; mend that, then run again")]
     Store {
         /// What was tried.
         action: &'static str,
@@ -279,7 +297,9 @@ pub enum Error {
     },
 
     /// Not a frame of the kind expected.
-    #[error("{path} is not an icecore {kind}: it begins with {found}, expected {expected}")]
+    #[error(
+        "{path} is not an icecore {kind}: it begins with {found}, expected {expected}; restore it from a copy"
+    )]
     BadMagic {
         /// The object.
         path: String,
@@ -329,7 +349,9 @@ pub enum Error {
     },
 
     /// Larger than this code is willing to read.
-    #[error("{path} is larger than {limit_bytes} bytes, the most that is read of such an object")]
+    #[error(
+        "{path} is larger than {limit_bytes} bytes, the most that is read of such an object; restore it from a copy"
+    )]
     TooLarge {
         /// The object.
         path: String,
@@ -338,7 +360,7 @@ pub enum Error {
     },
 
     /// Well framed, but what it says cannot be.
-    #[error("{path} is not a valid manifest: {reason}")]
+    #[error("{path} is not a valid manifest: {reason}; restore it from a copy")]
     InvalidManifest {
         /// The object.
         path: String,
@@ -384,7 +406,9 @@ pub enum Error {
     },
 
     /// The chain holds nothing.
-    #[error("the chain has no full backup, so no time can be restored from it")]
+    #[error(
+        "the chain has no full backup, so no time can be restored from it; choose another backup"
+    )]
     EmptyChain,
 
     /// The time lies outside what the layers cover.
@@ -436,3 +460,6 @@ impl Error {
         matches!(self, Self::StoreUnavailable { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;

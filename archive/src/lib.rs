@@ -10,6 +10,7 @@
 //! | what a layer holds | [`Manifest`] |
 //! | reading data files, verified | [`Collection::fetch`] |
 //! | which layers a restore needs | [`plan`] |
+//! | staging folders and blocking work, for backup and restore alike | [`StagingFolder`], [`blocking`] |
 //!
 //! `docs/format/collection.md` and `docs/format/manifest.md` describe every byte that is written. Every
 //! failure is an [`Error`]: its text says what happened, to what, and what to do.
@@ -26,6 +27,7 @@ mod hash;
 mod hex;
 mod ids;
 mod layer;
+mod local;
 mod manifest;
 mod marker;
 mod options;
@@ -44,6 +46,7 @@ pub use error::{Error, Result};
 pub use hash::{ContentHash, Digest, ParseHashError};
 pub use ids::{ChainId, CollectionId, FileId, ParseFileIdError, RunId};
 pub use layer::LayerWriter;
+pub use local::{StagingFolder, blocking, remove_staged};
 pub use manifest::{FileEntry, LayerKind, Manifest, ManifestKeyspace};
 pub use marker::{COLLECTION_FORMAT_VERSION, LayerEntry};
 pub use options::{Decorate, RetryOptions, StoreOptions};

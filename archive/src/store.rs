@@ -58,9 +58,9 @@ pub(crate) fn open(uri: &CollectionUri, options: &StoreOptions, root: Root) -> R
             prefix,
             parameters,
         } => {
-            let credentials = s3::Credentials::find(parameters);
-            redactor = Redactor::new(credentials.secrets());
-            s3::open(&location, bucket, prefix, credentials, options)?
+            let settings = s3::Settings::find(parameters);
+            redactor = settings.redactor();
+            s3::open(&location, bucket, prefix, &settings, options)?
         }
     };
     let decorated = match &options.decorate {

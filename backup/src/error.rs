@@ -82,22 +82,6 @@ pub enum Error {
         /// What is allowed.
         reason: String,
     },
-    /// The staging folder cannot be used.
-    #[error("cannot {action} {subject}: {source}; check the disk of the database folder")]
-    Staging {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        subject: String,
-        /// The operating system's answer.
-        source: std::io::Error,
-    },
-    /// A thread of the export panicked.
-    #[error("an export thread stopped: {cause}; nothing was listed, run the backup again")]
-    Thread {
-        /// What it died of.
-        cause: String,
-    },
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use icecore_archive::{FileEntry, LayerWriter, Progress};
+use icecore_archive::{
+    Error as ArchiveError, FileEntry, LayerWriter, Progress, blocking, remove_staged,
+};
 use icecore_engine::{
     ChangeOptions, ChangeSet, Engine, Keyspace, PlanTaken, Snapshot, SstSummary, Window,
 };
@@ -17,8 +19,8 @@ use icecore_mvcc::{KeyRange, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::error::{Error, Result};
-use crate::files::{FileOptions, Rows, Staging, remove, write_files};
+use crate::error::Result;
+use crate::files::{FileOptions, Rows, Staging, write_files};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, PlannedKeyspace};
 use crate::report::KeyspaceReport;
@@ -279,7 +281,7 @@ fn settle(
     options: &BackupOptions,
     total_bytes: u64,
 ) -> Result<(usize, FileEntry)> {
-    let stopped = || Error::Thread {
+    let stopped = || ArchiveError::Stopped {
         cause: "no upload was running".to_owned(),
     };
     let (keyspace, file) = uploaded.ok_or_else(stopped)??;
@@ -297,7 +299,7 @@ fn settle(
 async fn upload(writer: &LayerWriter, finished: Finished) -> Result<(usize, FileEntry)> {
     let summary = finished.summary;
     let stored = writer.put_file(&summary.path).await?;
-    remove(&summary.path)?;
+    remove_staged(&summary.path)?;
     let file = FileEntry {
         id: stored.id,
         span: FileEntry::span_of(&summary.first_key, &summary.last_key),
@@ -311,16 +313,4 @@ async fn upload(writer: &LayerWriter, finished: Finished) -> Result<(usize, File
         blake3: stored.blake3,
     };
     Ok((finished.keyspace, file))
-}
-
-/// Runs blocking work on tokio's blocking threads; a panic there is an error here.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panicked) => Err(Error::Thread {
-            cause: panicked.to_string(),
-        }),
-    }
 }

@@ -1,8 +1,9 @@
 //! Cuts a stream of versions into SST files in the staging folder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use icecore_archive::StagingFolder;
 use icecore_engine::{Changes, Compression, Engine, SstSummary, SstWriter, Versions};
 use icecore_mvcc::Timestamp;
 
@@ -18,23 +19,13 @@ pub(crate) enum Rows {
 
 /// Names files in the staging folder of one backup.
 pub(crate) struct Staging {
-    dir: tempfile::TempDir,
+    dir: StagingFolder,
     next: AtomicU64,
 }
 
 impl Staging {
     pub(crate) fn new(engine: &Engine) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("backup-")
-            .tempdir_in(engine.staging_dir())
-            .map_err(|source| {
-                let subject = engine.staging_dir().display().to_string();
-                crate::Error::Staging {
-                    action: "create a folder in",
-                    subject,
-                    source,
-                }
-            })?;
+        let dir = StagingFolder::new(engine.staging_dir(), "backup")?;
         Ok(Self {
             dir,
             next: AtomicU64::new(0),
@@ -124,13 +115,4 @@ impl Cutter<'_> {
         }
         Ok(self.writer.take().map(SstWriter::finish).transpose()?)
     }
-}
-
-/// Removes a file that is stored, or that is no longer wanted.
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    std::fs::remove_file(path).map_err(|source| crate::Error::Staging {
-        action: "remove",
-        subject: path.display().to_string(),
-        source,
-    })
 }

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use icecore_archive::{
-    AppendTarget, Chain, Collection, FullPath, LayerWriter, Manifest, ManifestKeyspace,
+    AppendTarget, Chain, Collection, FullPath, LayerWriter, Manifest, ManifestKeyspace, blocking,
 };
 use icecore_engine::{Engine, Snapshot};
 use icecore_mvcc::{Descriptor, Timestamp};
 
 use crate::error::{Error, Result};
-use crate::export::{Exported, blocking, export};
+use crate::export::{Exported, export};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, Inputs, Parent, plan};
 use crate::protection::Hold;
@@ -45,7 +45,7 @@ pub async fn backup(
         Err(error) => {
             blocking(move || {
                 hold.abandon();
-                Ok(())
+                Result::Ok(())
             })
             .await?;
             metrics::counter!("icecore_backup_failed_total").increment(1);
@@ -58,9 +58,13 @@ pub async fn backup(
         if let Err(error) = hold.hand_over(&plan) {
             tracing::error!(%error, "the backup is done, but its protection could not be handed over");
         }
-        Ok(())
+        Result::Ok(())
     })
     .await?;
+    if report.keyspaces.is_empty() {
+        // The whole engine had none then, or all that the chain covers were dropped.
+        tracing::warn!(layer = %report.layer, end = %report.end, "the backup holds no keyspace: there was none as of its end");
+    }
     report.seconds = started.elapsed().as_secs_f64();
     metrics::counter!("icecore_backup_done_total").increment(1);
     metrics::histogram!("icecore_backup_seconds").record(report.seconds);
@@ -161,7 +165,7 @@ async fn write_layer(
         Onto::Chain(chain, _) => collection.begin_incremental(chain, plan.end).await?,
     };
     let source = engine.clone();
-    blocking(move || Ok(source.sync_wal()?)).await?;
+    blocking(move || source.sync_wal().map_err(Error::from)).await?;
     let exported = export(engine, at, &writer, plan, options).await?;
     let manifest = manifest(engine, collection, &writer, onto, plan, &exported);
     writer.check().await?;

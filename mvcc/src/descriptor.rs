@@ -79,10 +79,11 @@ impl KeyspaceSettings {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         let text = parts.join(",");
-        match parse_locality(&text) {
-            Ok(read) if read == self.locality => Ok(()),
-            _ => Err(Error::Locality { text }),
+        if parse_locality(&text)? == self.locality {
+            return Ok(());
         }
+        let reason = "a tag holds a comma or a '='".to_owned();
+        Err(Error::Locality { text, reason })
     }
 }
 
@@ -91,16 +92,24 @@ impl KeyspaceSettings {
 /// # Errors
 /// [`Error::Locality`] if a pair lacks its key, its value or its `=`, has a second `=`, or repeats a key.
 pub fn parse_locality(text: &str) -> Result<BTreeMap<String, String>> {
-    let wrong = || Error::Locality {
-        text: text.to_owned(),
-    };
     let mut tags = BTreeMap::new();
     for pair in text.split(',').filter(|_| !text.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or_else(wrong)?;
-        let fine = !key.is_empty() && !value.is_empty() && !value.contains('=');
-        if !fine || tags.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err(wrong());
-        }
+        let wrong = |reason: String| Error::Locality {
+            text: text.to_owned(),
+            reason,
+        };
+        let fault = match pair.split_once('=') {
+            None if pair.is_empty() => "it has an empty pair".to_owned(),
+            None => format!("{pair:?} has no '='"),
+            Some(("", _)) => format!("{pair:?} has no key"),
+            Some((_, "")) => format!("{pair:?} has no value"),
+            Some((_, value)) if value.contains('=') => format!("{pair:?} has a second '='"),
+            Some((key, value)) => match tags.insert(key.to_owned(), value.to_owned()) {
+                None => continue,
+                Some(_) => format!("key {key:?} comes twice"),
+            },
+        };
+        return Err(wrong(fault));
     }
     Ok(tags)
 }
@@ -125,6 +134,10 @@ pub struct Descriptor {
     pub introduced: Timestamp,
     /// The commit index covers every version in it that is newer than this.
     pub index_since: Timestamp,
+    /// For a restored keyspace: since when it existed where its history comes from. `None` where it was
+    /// created, not restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existed_since: Option<Timestamp>,
 }
 
 impl Descriptor {
@@ -132,6 +145,22 @@ impl Descriptor {
     #[must_use]
     pub fn is_live_at(&self, at: Timestamp) -> bool {
         self.created <= at && self.dropped.is_none_or(|dropped| at < dropped)
+    }
+
+    /// A restored keyspace as it was at a time before the restore, where its history comes from: what a
+    /// backup as of that time holds. `None` if it did not exist then, or was restored by then.
+    ///
+    /// Its settings are those it has here. Whether its history can be read so far back is not told.
+    #[must_use]
+    pub fn before_restore(&self, at: Timestamp) -> Option<Self> {
+        let since = self.existed_since?;
+        (since <= at && at < self.created).then(|| Self {
+            created: since,
+            dropped: None,
+            introduced: since,
+            existed_since: None,
+            ..self.clone()
+        })
     }
 }
 

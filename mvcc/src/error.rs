@@ -149,12 +149,14 @@ pub enum Error {
     },
     /// Locality tags are not `key=value` pairs joined by commas, or a key comes twice.
     #[error(
-        "{text:?} is not a locality: write key=value pairs joined by commas, each key once, for example \
-         region=us,zone=a"
+        "{text:?} is not a locality: {reason}; write key=value pairs joined by commas, each key once, for \
+         example region=us,zone=a"
     )]
     Locality {
         /// The text as given.
         text: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The text is no engine id.
     #[error(

@@ -36,6 +36,22 @@ pub enum Error {
         /// The names that there are.
         available: String,
     },
+    /// The time lies before all keyspaces of the backup.
+    #[error(
+        "backup {full} holds no keyspace as of {target}: the first, {keyspace}, has existed since {since}; choose a time from then until {until}"
+    )]
+    BeforeKeyspaces {
+        /// The full backup that the chain begins with.
+        full: String,
+        /// The time asked for.
+        target: Timestamp,
+        /// The keyspace that existed first.
+        keyspace: String,
+        /// Since when.
+        since: Timestamp,
+        /// The end of the newest layer that was looked at.
+        until: Timestamp,
+    },
     /// A rename names a keyspace that is not restored.
     #[error(
         "cannot rename {name}: it is not among the keyspaces to restore; rename one of these: {available}"
@@ -99,22 +115,6 @@ pub enum Error {
         name: &'static str,
         /// What is allowed.
         reason: String,
-    },
-    /// The staging folder cannot be used.
-    #[error("cannot {action} {subject}: {source}; check the disk of the database folder")]
-    Staging {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        subject: String,
-        /// The operating system's answer.
-        source: std::io::Error,
-    },
-    /// A thread of the restore panicked.
-    #[error("a restore thread stopped: {cause}; nothing is visible, run the same restore again")]
-    Thread {
-        /// What it died of.
-        cause: String,
     },
 }
 

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt};
-use icecore_archive::{Collection, Progress, ProgressFn};
+use icecore_archive::{
+    Collection, Error as ArchiveError, Progress, ProgressFn, StagingFolder, blocking,
+};
 use icecore_engine::{Compression, Engine};
 use icecore_mvcc::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{PlannedFile, PlannedLayer};
 
 /// What all fetches of one restore share.
@@ -17,7 +19,7 @@ pub(crate) struct Fetcher {
     pub(crate) engine: Engine,
     pub(crate) collection: Collection,
     pub(crate) target: Timestamp,
-    dir: tempfile::TempDir,
+    dir: StagingFolder,
     slots: Semaphore,
     threads: usize,
     progress: Option<ProgressFn>,
@@ -37,17 +39,7 @@ impl Fetcher {
         progress: Option<ProgressFn>,
         total_bytes: u64,
     ) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("restore-")
-            .tempdir_in(engine.staging_dir())
-            .map_err(|source| {
-                let subject = engine.staging_dir().display().to_string();
-                Error::Staging {
-                    action: "create a folder in",
-                    subject,
-                    source,
-                }
-            })?;
+        let dir = StagingFolder::new(engine.staging_dir(), "restore")?;
         Ok(Self {
             engine: engine.clone(),
             collection: collection.clone(),
@@ -100,9 +92,10 @@ impl Fetcher {
     }
 
     async fn bring(&self, layer: &PlannedLayer, planned: &PlannedFile) -> Result<Option<PathBuf>> {
-        let _slot = self.slots.acquire().await.map_err(|closed| Error::Thread {
+        let closed = |closed: AcquireError| ArchiveError::Stopped {
             cause: closed.to_string(),
-        })?;
+        };
+        let _slot = self.slots.acquire().await.map_err(closed)?;
         let path = self.dir.path().join(format!("{}.sst", planned.file.id));
         self.collection
             .fetch(&layer.path, &planned.file, &path)
@@ -133,16 +126,4 @@ fn rewrite(engine: &Engine, path: &Path, target: Timestamp) -> Result<Option<Pat
     let kept = path.with_extension("kept.sst");
     let summary = engine.filter_sst(path, &kept, Compression::Lz4, &|_, ts| ts <= target)?;
     Ok(summary.map(|_| kept))
-}
-
-/// Runs blocking work on tokio's blocking threads; a panic there is an error here.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panicked) => Err(Error::Thread {
-            cause: panicked.to_string(),
-        }),
-    }
 }

@@ -40,6 +40,8 @@ pub struct PlannedRestore {
     pub source: Descriptor,
     /// Reads below this time will be refused.
     pub threshold: Timestamp,
+    /// Since when it existed where its history comes from.
+    pub existed_since: Timestamp,
     /// What is applied, oldest layer first.
     pub layers: Vec<PlannedLayer>,
 }
@@ -88,7 +90,7 @@ impl RestorePlan {
 /// Plans a restore from the manifests of the layers to apply, in order, and the target time.
 ///
 /// # Errors
-/// [`Error::NothingMatches`], [`Error::NothingToRename`], [`Error::SameName`],
+/// [`Error::BeforeKeyspaces`], [`Error::NothingMatches`], [`Error::NothingToRename`], [`Error::SameName`],
 /// [`Error::NoHistory`], [`Error::Unfounded`]; names that are not valid.
 pub fn plan(
     full: &FullPath,
@@ -97,11 +99,10 @@ pub fn plan(
     options: &RestoreOptions,
 ) -> Result<RestorePlan> {
     let last = manifests.last().ok_or(icecore_archive::Error::EmptyChain)?;
-    let live: Vec<&ManifestKeyspace> = last
-        .keyspaces
-        .iter()
-        .filter(|k| k.descriptor.is_live_at(target))
-        .collect();
+    let live = live_at(last, target);
+    if live.is_empty() {
+        check_after_the_first(full, manifests, target)?;
+    }
     let selected = select(&live, target, &options.keyspaces)?;
     let names = names(&selected, options)?;
     let mut keyspaces = Vec::new();
@@ -123,6 +124,46 @@ pub fn plan(
         whole_engine: last.whole_engine && options.keyspaces.is_empty() && unchanged,
         keyspaces,
         restore_id,
+    })
+}
+
+/// The keyspaces as of the target. One that was restored later counts as far as its history in this
+/// layer goes back, but where another one had its name then: as `Engine::descriptors_at` has it.
+fn live_at(last: &Manifest, target: Timestamp) -> Vec<&ManifestKeyspace> {
+    let is_live = |k: &&ManifestKeyspace| k.descriptor.is_live_at(target);
+    let mut live: Vec<&ManifestKeyspace> = last.keyspaces.iter().filter(is_live).collect();
+    let mut earlier: BTreeMap<&str, &ManifestKeyspace> = BTreeMap::new();
+    for keyspace in &last.keyspaces {
+        let reaches_back = keyspace.revision_start.is_some_and(|from| from <= target);
+        if reaches_back && keyspace.descriptor.before_restore(target).is_some() {
+            earlier.insert(&keyspace.descriptor.name, keyspace);
+        }
+    }
+    earlier.retain(|name, _| !live.iter().any(|k| k.descriptor.name == *name));
+    live.extend(earlier.into_values());
+    live.sort_by_key(|k| k.descriptor.id);
+    live
+}
+
+/// Since when a keyspace exists, here or where its history comes from.
+fn existed_since(descriptor: &Descriptor) -> Timestamp {
+    descriptor.existed_since.unwrap_or(descriptor.created)
+}
+
+/// A target before all keyspaces is a slip: what would come back is nothing. Where all that there were
+/// had been dropped by then, or a whole engine never had one, nothing is what there was.
+fn check_after_the_first(full: &FullPath, manifests: &[Manifest], target: Timestamp) -> Result<()> {
+    let all = manifests.iter().flat_map(|m| &m.keyspaces);
+    let first = all.map(|k| &k.descriptor).min_by_key(|d| existed_since(d));
+    let Some(first) = first.filter(|first| target < existed_since(first)) else {
+        return Ok(());
+    };
+    Err(Error::BeforeKeyspaces {
+        full: full.to_string(),
+        target,
+        keyspace: first.name.clone(),
+        since: existed_since(first),
+        until: manifests.last().map_or(target, |last| last.end),
     })
 }
 
@@ -198,6 +239,7 @@ fn plan_keyspace(
             name,
             source: source.clone(),
             threshold: target,
+            existed_since: existed_since(source),
             layers: Vec::new(),
         });
     }
@@ -243,6 +285,7 @@ fn plan_keyspace(
         } else {
             true_from
         },
+        existed_since: existed_since(source),
         layers: layers.collect(),
     })
 }

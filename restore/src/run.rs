@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use icecore_archive::plan::Target;
-use icecore_archive::{Chain, Collection};
+use icecore_archive::{Chain, Collection, blocking};
 use icecore_engine::{Engine, Publish, RestoringKeyspace};
 
 use crate::error::{Error, Result};
-use crate::fetch::{Fetcher, blocking};
+use crate::fetch::Fetcher;
 use crate::options::RestoreOptions;
 use crate::plan::{PlannedRestore, RestorePlan, plan};
 use crate::report::RestoreReport;
@@ -50,10 +50,16 @@ pub async fn restore(
         .map(|(keyspace, planned)| Publish {
             keyspace,
             threshold: planned.threshold,
+            existed_since: planned.existed_since,
         })
         .collect();
     let (target, publisher) = (plan.target, engine.clone());
-    blocking(move || Ok(publisher.publish_restore(publish, target)?)).await?;
+    blocking(move || {
+        publisher
+            .publish_restore(publish, target)
+            .map_err(Error::from)
+    })
+    .await?;
     let report = RestoreReport::new(&plan, started.elapsed().as_secs_f64());
     metrics::counter!("icecore_restore_done_total").increment(1);
     metrics::histogram!("icecore_restore_seconds").record(report.seconds);
@@ -154,7 +160,12 @@ async fn bring_layers(
     if fetcher.stopped() {
         return Ok(None);
     }
-    let hidden = blocking(move || Ok(engine.begin_restore(&id, &name, settings)?)).await?;
+    let hidden = blocking(move || {
+        engine
+            .begin_restore(&id, &name, settings)
+            .map_err(Error::from)
+    })
+    .await?;
     let ingested = hidden.ingested();
     for layer in &planned.layers {
         let tag = layer.path.to_string();
@@ -166,7 +177,7 @@ async fn bring_layers(
             return Ok(None);
         };
         let keyspace = hidden.clone();
-        blocking(move || Ok(keyspace.ingest(&tag, &files)?)).await?;
+        blocking(move || keyspace.ingest(&tag, &files).map_err(Error::from)).await?;
     }
     Ok(Some(hidden))
 }

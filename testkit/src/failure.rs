@@ -27,6 +27,14 @@ pub enum Failure {
     /// A name, time or key was refused.
     #[error("data model: {0}")]
     Model(#[from] icecore_mvcc::Error),
+    /// The machine has not what a test needs, where that is no reason to skip it.
+    #[error("no {what} for this test: {reason}; tests are not skipped in CI")]
+    Missing {
+        /// What there is none of.
+        what: String,
+        /// Why.
+        reason: String,
+    },
     /// The machine failed.
     #[error("i/o: {0}")]
     Io(#[from] std::io::Error),

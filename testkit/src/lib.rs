@@ -5,6 +5,9 @@
 //! | [`model`] | sequences of operations run against an engine, its backups and the reference model at once |
 //! | [`crash`] | a child process that is killed at random times, and what must hold afterwards |
 //! | [`faults`] | stores that fail at a chosen request |
+//! | [`machine`] | what is missing on a machine: a reason to skip a test, and in CI to fail it |
+//! | [`python`] | packages of the Python Package Index, installed once |
+//! | [`servers`] | real object stores on loopback |
 //! | [`scratch`] | temporary folders, small engines, numbers from the environment |
 //!
 //! A check that does not hold is a [`Failure`], never a panic, so that one driver serves proptest, the
@@ -17,7 +20,10 @@ pub mod crash;
 mod dice;
 mod failure;
 pub mod faults;
+pub mod machine;
 pub mod model;
+pub mod python;
 pub mod scratch;
+pub mod servers;
 
 pub use failure::{Failure, Result};

@@ -1,7 +1,7 @@
 //! The SST files of a backup, read by another binding of RocksDB that knows nothing of Icecore.
 //!
 //! `tests/third_party/read_backup.py` opens each file with the Python package `rocksdict`. The test needs
-//! python3 with venv, and the network the first time; without them it says so and passes.
+//! python3 with venv, and the network the first time; without them it says so and is skipped, but in CI.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,50 +19,14 @@ use icecore_archive::{BackupSelector, Collection, CollectionUri, Manifest, Store
 use icecore_backup::{BackupOptions, backup};
 use icecore_engine::{Batch, Compression, Durability, Engine};
 use icecore_mvcc::{KeyspaceSettings, SystemClock, key, value};
-use icecore_testkit::scratch;
+use icecore_testkit::python::Package;
+use icecore_testkit::{machine, scratch};
 
-const PACKAGE: &str = "rocksdict==0.3.29";
-
-/// The python of a virtual environment that has the package, kept between runs; or why there is none.
-fn python() -> Result<PathBuf, String> {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rocksdict-0.3.29");
-    let python = venv.join("bin/python");
-    let imports = |python: &Path| {
-        let run = Command::new(python)
-            .args(["-c", "import rocksdict"])
-            .output();
-        run.is_ok_and(|output| output.status.success())
-    };
-    if imports(&python) {
-        return Ok(python);
-    }
-    let run = |command: &mut Command| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-        .map_err(|e| format!("python3 -m venv: {e}"))?;
-    let mut pip = Command::new(&python);
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--timeout",
-        "15",
-        "--retries",
-        "1",
-        PACKAGE,
-    ]);
-    run(&mut pip).map_err(|e| format!("pip install {PACKAGE}: {e}"))?;
-    if imports(&python) {
-        Ok(python)
-    } else {
-        Err("rocksdict was installed and cannot be imported".to_owned())
-    }
-}
+const PACKAGE: Package = Package {
+    name: "rocksdict",
+    version: "0.3.29",
+    check: &["python", "-c", "import rocksdict"],
+};
 
 /// What the script says of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -158,12 +122,11 @@ fn chain(folder: &Path) -> Vec<(PathBuf, Manifest)> {
 
 #[test]
 fn restore_as_third_party_reads_every_file_of_a_backup() {
-    let python = match python() {
-        Ok(python) => python,
-        Err(reason) => {
-            println!("skipped: no other binding of RocksDB on this machine: {reason}");
-            return;
-        }
+    let programs = PACKAGE.programs(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let programs = machine::or_skip("other binding of RocksDB", programs);
+    let programs = programs.unwrap_or_else(|error| panic!("{error}"));
+    let Some(python) = programs.map(|programs| programs.join("python")) else {
+        return;
     };
     let folder = scratch::folder().unwrap();
     let mut files = 0;

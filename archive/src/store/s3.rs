@@ -2,6 +2,10 @@
 //!
 //! Objects that are written once are put with `If-None-Match: *`. The client itself retries twice, which
 //! lets it go on inside a listing or a download where it was; everything else is [`super::retry`]'s.
+//!
+//! Where the client's settings come from is [`settings`]'s.
+
+mod settings;
 
 use std::sync::Arc;
 
@@ -10,101 +14,22 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+use super::transient::one_line;
 use crate::error::{Error, Result};
 use crate::options::{MIN_PART_BYTES, StoreOptions};
-use crate::uri::{S3Parameters, check_endpoint};
+use crate::uri::check_endpoint;
+
+pub(super) use settings::Settings;
 
 /// Retries within the client, below those of the decorator.
 const CLIENT_RETRIES: usize = 2;
-
-/// Environment variables that say who is asking. Left out where the URI says it.
-const IDENTITY_KEYS: [AmazonS3ConfigKey; 9] = [
-    AmazonS3ConfigKey::AccessKeyId,
-    AmazonS3ConfigKey::SecretAccessKey,
-    AmazonS3ConfigKey::Token,
-    AmazonS3ConfigKey::WebIdentityTokenFile,
-    AmazonS3ConfigKey::RoleArn,
-    AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
-    AmazonS3ConfigKey::ContainerCredentialsFullUri,
-    AmazonS3ConfigKey::ContainerAuthorizationTokenFile,
-    AmazonS3ConfigKey::SkipSignature,
-];
-
-/// The client's settings, from the environment and the URI.
-pub(super) struct Credentials(Vec<(AmazonS3ConfigKey, String)>);
-
-impl Credentials {
-    /// The settings of the environment, overridden by those of the URI.
-    pub(super) fn find(parameters: &S3Parameters) -> Self {
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::combine(parameters, environment)
-    }
-
-    fn combine(
-        parameters: &S3Parameters,
-        environment: impl Iterator<Item = (String, String)>,
-    ) -> Self {
-        let mut settings: Vec<(AmazonS3ConfigKey, String)> = environment
-            .filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty())
-            .filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
-            .filter(|(key, _)| parameters.access_key_id.is_none() || !IDENTITY_KEYS.contains(key))
-            .filter(|(key, _)| {
-                parameters.endpoint.is_none() || *key != AmazonS3ConfigKey::S3Endpoint
-            })
-            .collect();
-        let given = [
-            (AmazonS3ConfigKey::AccessKeyId, &parameters.access_key_id),
-            (
-                AmazonS3ConfigKey::SecretAccessKey,
-                &parameters.secret_access_key,
-            ),
-            (AmazonS3ConfigKey::Token, &parameters.session_token),
-            (AmazonS3ConfigKey::Region, &parameters.region),
-            (AmazonS3ConfigKey::Endpoint, &parameters.endpoint),
-        ];
-        // Later settings win in the builder.
-        settings.extend(
-            given
-                .into_iter()
-                .filter_map(|(key, value)| Some((key, value.clone()?))),
-        );
-        Self(settings)
-    }
-
-    /// What must never be printed.
-    pub(super) fn secrets(&self) -> Vec<String> {
-        let secret = |key: &AmazonS3ConfigKey| {
-            matches!(
-                key,
-                AmazonS3ConfigKey::AccessKeyId
-                    | AmazonS3ConfigKey::SecretAccessKey
-                    | AmazonS3ConfigKey::Token
-            )
-        };
-        self.0
-            .iter()
-            .filter(|(key, _)| secret(key))
-            .map(|(_, value)| value.clone())
-            .collect()
-    }
-
-    fn last(&self, wanted: AmazonS3ConfigKey) -> Option<&str> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(key, _)| *key == wanted)
-            .map(|(_, value)| value.as_str())
-    }
-}
 
 /// Opens the bucket, below the prefix. Sends nothing yet.
 pub(super) fn open(
     location: &str,
     bucket: &str,
     prefix: &str,
-    credentials: Credentials,
+    settings: &Settings,
     options: &StoreOptions,
 ) -> Result<Arc<dyn ObjectStore>> {
     if options.part_bytes < MIN_PART_BYTES {
@@ -118,22 +43,27 @@ pub(super) fn open(
         uri: location.to_owned(),
         reason,
     };
-    let endpoint = credentials
+    let endpoint = settings
         .last(AmazonS3ConfigKey::S3Endpoint)
-        .or(credentials.last(AmazonS3ConfigKey::Endpoint));
+        .or(settings.last(AmazonS3ConfigKey::Endpoint));
     if let Some(endpoint) = endpoint {
         check_endpoint(endpoint).map_err(invalid)?;
     }
     let plain_http = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     install_crypto();
-    let mut builder = AmazonS3Builder::new();
-    for (key, value) in credentials.0 {
-        builder = builder.with_config(key, value);
+    // In place of all client options: what the environment says of them first, then what is ours to say.
+    let mut client = ClientOptions::new();
+    for (key, value) in settings.of_the_connection()? {
+        client = client.with_config(key, value);
     }
-    let client = ClientOptions::new()
+    let client = client
         .with_allow_http(plain_http)
         .with_timeout_disabled()
         .with_read_timeout(options.request_timeout);
+    let mut builder = AmazonS3Builder::new().with_client_options(client);
+    for (key, value) in settings.of_the_store() {
+        builder = builder.with_config(key, value);
+    }
     let retry = RetryConfig {
         backoff: BackoffConfig {
             init_backoff: options.retry.initial_backoff,
@@ -145,11 +75,10 @@ pub(super) fn open(
     };
     let store = builder
         .with_bucket_name(bucket)
-        .with_client_options(client)
         .with_retry(retry)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .build()
-        .map_err(|error| invalid(super::transient::one_line(&error)))?;
+        .map_err(|error| invalid(settings.redactor().clean(&one_line(&error))))?;
     Ok(if prefix.is_empty() {
         Arc::new(store)
     } else {
@@ -165,59 +94,13 @@ fn install_crypto() {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use object_store::ObjectStoreExt;
+
     use super::*;
-
-    fn environment() -> impl Iterator<Item = (String, String)> {
-        [
-            ("AWS_ACCESS_KEY_ID", "env-id"),
-            ("AWS_SECRET_ACCESS_KEY", "env-secret"),
-            ("AWS_SESSION_TOKEN", "env-token"),
-            ("AWS_REGION", "env-region"),
-            ("AWS_ENDPOINT_URL_S3", "https://env.example"),
-            ("AWS_UNKNOWN_THING", "x"),
-            ("HOME", "/root"),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    }
-
-    fn value(credentials: &Credentials, key: AmazonS3ConfigKey) -> Option<&str> {
-        credentials.last(key)
-    }
-
-    #[test]
-    fn the_environment_serves_where_the_uri_is_silent() {
-        let found = Credentials::combine(&S3Parameters::default(), environment());
-        assert_eq!(
-            value(&found, AmazonS3ConfigKey::AccessKeyId),
-            Some("env-id")
-        );
-        assert_eq!(value(&found, AmazonS3ConfigKey::Region), Some("env-region"));
-        assert_eq!(found.secrets(), ["env-id", "env-secret", "env-token"]);
-    }
-
-    #[test]
-    fn credentials_of_the_uri_are_not_mixed_with_those_of_the_environment() {
-        let parameters = S3Parameters {
-            access_key_id: Some("uri-id".to_owned()),
-            secret_access_key: Some("uri-secret".to_owned()),
-            endpoint: Some("http://uri.example".to_owned()),
-            ..S3Parameters::default()
-        };
-        let found = Credentials::combine(&parameters, environment());
-        assert_eq!(
-            value(&found, AmazonS3ConfigKey::AccessKeyId),
-            Some("uri-id")
-        );
-        assert_eq!(value(&found, AmazonS3ConfigKey::Token), None);
-        assert_eq!(value(&found, AmazonS3ConfigKey::Region), Some("env-region"));
-        assert_eq!(value(&found, AmazonS3ConfigKey::S3Endpoint), None);
-        assert_eq!(
-            value(&found, AmazonS3ConfigKey::Endpoint),
-            Some("http://uri.example")
-        );
-        assert_eq!(found.secrets(), ["uri-id", "uri-secret"]);
-    }
+    use crate::uri::S3Parameters;
 
     #[test]
     fn small_parts_are_refused() {
@@ -225,10 +108,62 @@ mod tests {
             part_bytes: 1 << 20,
             ..StoreOptions::default()
         };
-        let error = open("s3://b", "b", "", Credentials(vec![]), &options).unwrap_err();
+        let error = open("s3://b", "b", "", &Settings::default(), &options).unwrap_err();
         assert_eq!(
             error.to_string(),
             "invalid store options: part_bytes is 1048576, S3 takes no less than 5242880"
         );
+    }
+
+    fn environment(variables: &[(&str, &str)]) -> Settings {
+        let variables = variables.iter();
+        let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::combine(&S3Parameters::default(), variables)
+    }
+
+    /// Bug: the client's options replaced those of the environment, the proxy among them.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn requests_go_through_the_proxy_of_the_environment() {
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = proxy.local_addr().unwrap();
+        let seen = std::thread::spawn(move || {
+            let (mut stream, _) = proxy.accept().unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap();
+            let answer =
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer).unwrap();
+            String::from_utf8_lossy(request.get(..read).unwrap()).into_owned()
+        });
+        let settings = environment(&[
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_ENDPOINT", "http://store.invalid"),
+            ("AWS_PROXY_URL", &format!("http://user:CANARY@{address}")),
+        ]);
+        let store = open("s3://b", "b", "p", &settings, &StoreOptions::default()).unwrap();
+        let missing = store.get(&Path::from("x")).await.unwrap_err();
+        assert!(matches!(missing, object_store::Error::NotFound { .. }));
+        let request = seen.join().unwrap();
+        assert!(
+            request.starts_with("GET http://store.invalid/b/p/x HTTP/1.1\r\n"),
+            "{request}"
+        );
+        let told = settings
+            .redactor()
+            .clean(&format!("http://user:CANARY@{address} CANARY"));
+        assert!(!told.contains("CANARY"), "{told}");
+    }
+
+    #[test]
+    fn a_proxy_that_is_no_url_is_refused_by_its_name() {
+        for wrong in ["proxy.example:3128", "socks5://proxy.example", "http://"] {
+            let settings = environment(&[("AWS_PROXY_URL", wrong)]);
+            let error = open("s3://b", "b", "", &settings, &StoreOptions::default()).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "invalid store options: the variable AWS_PROXY_URL must begin with http:// or https:// and name a host"
+            );
+        }
     }
 }

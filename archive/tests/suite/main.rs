@@ -10,8 +10,8 @@
 
 mod common;
 mod damage;
-mod errors;
 mod fault_store;
 mod faults;
+mod layers;
 mod protocol;
 mod recovery;

@@ -9,7 +9,7 @@ use super::Error;
 
 error_names!(Error:
     Engine, Archive, Protection, OtherEngine, NotAfterChain, OtherScope, NothingMatches, GcGap,
-    InvalidOption, Staging, Thread,
+    InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -53,14 +53,6 @@ fn all() -> Vec<Error> {
         Error::InvalidOption {
             name: "threads",
             reason: "0 is not within 1 to 64".to_owned(),
-        },
-        Error::Staging {
-            action: "create a folder in",
-            subject: "/srv/db/staging".to_owned(),
-            source: std::io::Error::from_raw_os_error(28),
-        },
-        Error::Thread {
-            cause: "task 7 panicked".to_owned(),
         },
     ]
 }

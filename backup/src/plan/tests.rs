@@ -18,6 +18,7 @@ fn descriptor(id: u32, name: &str, introduced: u64) -> Descriptor {
         dropped: None,
         introduced: at(introduced),
         index_since: Timestamp::MIN,
+        existed_since: None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! `keyspace`: the catalog.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use icecore_engine::Keyspace;
 use icecore_mvcc::{
     Descriptor, KeyspaceName, KeyspaceSettings, Timestamp, duration_text, format_duration,
-    parse_duration,
+    parse_duration, parse_locality,
 };
 use serde::Serialize;
 
@@ -34,6 +35,9 @@ pub(crate) struct CreateArguments {
     /// How long a version stays readable after a newer one shadows it [default: 4h]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     gc_ttl: Option<Duration>,
+    /// Where its data belongs, as tags: region=us,zone=a [default: none]
+    #[arg(long, value_name = "TAGS", value_parser = locality)]
+    locality: Option<Tags>,
     /// Leave its rows out of backups
     #[arg(long)]
     exclude_from_backup: bool,
@@ -45,9 +49,39 @@ pub(crate) struct Changes {
     /// How long a version stays readable after a newer one shadows it
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     gc_ttl: Option<Duration>,
+    /// Where its data belongs, as tags: region=us,zone=a; none takes them away
+    #[arg(long, value_name = "TAGS|none", value_parser = locality_or_none)]
+    locality: Option<Tags>,
     /// Whether to leave its rows out of backups
     #[arg(long, value_name = "true|false")]
     exclude_from_backup: Option<bool>,
+}
+
+/// Locality tags.
+#[derive(Debug, Clone, Default)]
+struct Tags(BTreeMap<String, String>);
+
+/// Tags, at least one: an empty text is more often an empty variable than a wish.
+fn locality(text: &str) -> Result<Tags, String> {
+    if text.is_empty() {
+        return Err(
+            "there are no tags in it; leave --locality out, or write region=us,zone=a".to_owned(),
+        );
+    }
+    parse_locality(text).map(Tags).map_err(|e| e.to_string())
+}
+
+fn locality_or_none(text: &str) -> Result<Tags, String> {
+    match text {
+        "none" => Ok(Tags::default()),
+        tags => locality(tags),
+    }
+}
+
+/// Tags as they are given.
+fn tags_text(tags: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    pairs.join(",")
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +114,7 @@ struct Described {
     id: u32,
     #[serde(with = "duration_text")]
     gc_ttl: Duration,
+    locality: BTreeMap<String, String>,
     exclude_from_backup: bool,
     #[serde(serialize_with = "time")]
     created: Timestamp,
@@ -96,6 +131,7 @@ impl From<Descriptor> for Described {
             keyspace: descriptor.name,
             id: descriptor.id.get(),
             gc_ttl: descriptor.settings.gc_ttl,
+            locality: descriptor.settings.locality,
             exclude_from_backup: descriptor.settings.exclude_from_backup,
             created: descriptor.created,
             dropped: descriptor.dropped,
@@ -109,13 +145,21 @@ impl Described {
             true => ", excluded from backups",
             false => "",
         };
-        format!("gc ttl {}{excluded}", format_duration(self.gc_ttl))
+        let locality = match self.locality.is_empty() {
+            true => String::new(),
+            false => format!(", locality {}", tags_text(&self.locality)),
+        };
+        format!(
+            "gc ttl {}{locality}{excluded}",
+            format_duration(self.gc_ttl)
+        )
     }
 }
 
 fn create(context: &Context, arguments: &CreateArguments) -> Result<()> {
     let started = Instant::now();
     let mut settings = KeyspaceSettings {
+        locality: arguments.locality.clone().unwrap_or_default().0,
         exclude_from_backup: arguments.exclude_from_backup,
         ..KeyspaceSettings::default()
     };
@@ -134,6 +178,9 @@ fn alter(context: &Context, arguments: &AlterArguments) -> Result<()> {
     let descriptor = context.write(|engine| {
         let mut settings = engine.keyspace(&arguments.name)?.descriptor().settings;
         settings.gc_ttl = arguments.changes.gc_ttl.unwrap_or(settings.gc_ttl);
+        if let Some(Tags(tags)) = &arguments.changes.locality {
+            settings.locality.clone_from(tags);
+        }
         settings.exclude_from_backup = arguments
             .changes
             .exclude_from_backup
@@ -170,6 +217,7 @@ struct Listed {
     id: u32,
     #[serde(with = "duration_text")]
     gc_ttl: Duration,
+    locality: BTreeMap<String, String>,
     exclude_from_backup: bool,
     #[serde(serialize_with = "time")]
     created: Timestamp,
@@ -185,6 +233,7 @@ impl Record for Listed {
     const HEADER: &'static [&'static str] = &[
         "name",
         "gc ttl",
+        "locality",
         "excluded",
         "created",
         "threshold",
@@ -196,6 +245,7 @@ impl Record for Listed {
         vec![
             self.name.clone(),
             format_duration(self.gc_ttl),
+            or_dash((!self.locality.is_empty()).then(|| tags_text(&self.locality))),
             if self.exclude_from_backup {
                 "yes"
             } else {
@@ -219,6 +269,7 @@ fn list(context: &Context) -> Result<()> {
             name: descriptor.name,
             id: descriptor.id.get(),
             gc_ttl: descriptor.settings.gc_ttl,
+            locality: descriptor.settings.locality,
             exclude_from_backup: descriptor.settings.exclude_from_backup,
             created: descriptor.created,
             threshold: since_epoch(keyspace.threshold()),

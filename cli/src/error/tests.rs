@@ -48,8 +48,9 @@ fn all() -> Vec<Error> {
             name: text("bank.accounts"),
         }),
         Error::Archive(icecore_archive::Error::EmptyChain),
-        Error::Backup(icecore_backup::Error::Thread {
-            cause: text("task 7 panicked"),
+        Error::Backup(icecore_backup::Error::InvalidOption {
+            name: "threads",
+            reason: text("0 is not within 1 to 64"),
         }),
         Error::Restore(icecore_restore::Error::NotEmpty {
             engine: text("/srv/db"),

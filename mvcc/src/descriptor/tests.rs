@@ -1,7 +1,10 @@
 use super::*;
 
 /// As printed in docs/format/values.md.
-const GOLDEN: &str = r#"{"id":7,"name":"bank.customers","settings":{"gc_ttl":"4h","locality":{"region":"us","zone":"a"},"exclude_from_backup":false},"created":1644422020130000000,"dropped":null,"introduced":1644422020130000000,"index_since":1644422020130000000}"#;
+const GOLDEN: &str = r#"{"id":7,"name":"bank.customers","settings":{"gc_ttl":"4h","locality":{"region":"us","zone":"a"},"exclude_from_backup":false},"created":1644422020130000000,"dropped":null,"introduced":1644422020130000000,"index_since":1644422020130000000,"existed_since":1644400000000000000}"#;
+
+/// As written before `existed_since`, and still where it is none.
+const WITHOUT_EXISTED_SINCE: &str = r#"{"id":7,"name":"bank.customers","settings":{"gc_ttl":"4h","locality":{"region":"us","zone":"a"},"exclude_from_backup":false},"created":1644422020130000000,"dropped":null,"introduced":1644422020130000000,"index_since":1644422020130000000}"#;
 
 fn descriptor() -> Descriptor {
     let created = Timestamp::from_nanos(1_644_422_020_130_000_000);
@@ -16,6 +19,7 @@ fn descriptor() -> Descriptor {
         dropped: None,
         introduced: created,
         index_since: created,
+        existed_since: Some(Timestamp::from_nanos(1_644_400_000_000_000_000)),
     }
 }
 
@@ -25,6 +29,18 @@ fn golden_json() {
     assert_eq!(
         serde_json::from_str::<Descriptor>(GOLDEN).unwrap(),
         descriptor()
+    );
+    let created_here = Descriptor {
+        existed_since: None,
+        ..descriptor()
+    };
+    assert_eq!(
+        serde_json::to_string(&created_here).unwrap(),
+        WITHOUT_EXISTED_SINCE
+    );
+    assert_eq!(
+        serde_json::from_str::<Descriptor>(WITHOUT_EXISTED_SINCE).unwrap(),
+        created_here
     );
     // System rows are read from bytes, not from text that outlives the reader.
     assert_eq!(
@@ -75,24 +91,44 @@ fn life_ends_with_the_drop() {
 }
 
 #[test]
+fn a_restored_keyspace_has_a_life_before_the_restore() {
+    let restored = descriptor();
+    let since = restored.existed_since.unwrap();
+    assert_eq!(restored.before_restore(since.prev()), None);
+    assert_eq!(restored.before_restore(restored.created), None);
+    for at in [since, restored.created.prev()] {
+        let then = restored.before_restore(at).unwrap();
+        assert!(then.is_live_at(at) && then.introduced == since);
+        assert_eq!((then.dropped, then.existed_since), (None, None));
+        assert_eq!(then.index_since, restored.index_since);
+    }
+    let created_here = Descriptor {
+        existed_since: None,
+        ..restored
+    };
+    assert_eq!(created_here.before_restore(since), None);
+}
+
+#[test]
 fn localities_are_pairs() {
     assert_eq!(parse_locality(""), Ok(BTreeMap::new()));
     let one = BTreeMap::from([("region".to_owned(), "us-east 1".to_owned())]);
     assert_eq!(parse_locality("region=us-east 1"), Ok(one));
-    for text in [
-        "region",
-        "=us",
-        "region=",
-        "region=us,",
-        ",region=us",
-        "a=b=c",
-        "a=1,a=2",
-        "a=1,a=1",
+    for (text, reason) in [
+        ("region", "\"region\" has no '='"),
+        ("=us", "\"=us\" has no key"),
+        ("region=", "\"region=\" has no value"),
+        ("region=us,", "it has an empty pair"),
+        (",region=us", "it has an empty pair"),
+        ("a=b=c", "\"a=b=c\" has a second '='"),
+        ("a=1,a=2", "key \"a\" comes twice"),
+        ("a=1,a=1", "key \"a\" comes twice"),
     ] {
         assert_eq!(
             parse_locality(text),
             Err(Error::Locality {
-                text: text.to_owned()
+                text: text.to_owned(),
+                reason: reason.to_owned(),
             }),
             "{text}"
         );
@@ -114,11 +150,10 @@ fn settings_with_tags_that_cannot_be_written_are_refused() {
             locality,
             ..KeyspaceSettings::default()
         };
-        assert_eq!(
-            settings.validate(),
-            Err(Error::Locality {
-                text: text.to_owned()
-            })
+        let refused = settings.validate().unwrap_err();
+        assert!(
+            matches!(&refused, Error::Locality { text: told, .. } if told == text),
+            "{refused}"
         );
     }
 }

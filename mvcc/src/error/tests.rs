@@ -89,7 +89,7 @@ fn every_text() {
         ),
         (
             parse_locality("us").unwrap_err(),
-            r#""us" is not a locality: write key=value pairs joined by commas, each key once, for example region=us,zone=a"#,
+            r#""us" is not a locality: "us" has no '='; write key=value pairs joined by commas, each key once, for example region=us,zone=a"#,
         ),
         (
             "7f3b".parse::<EngineId>().unwrap_err(),

@@ -9,8 +9,8 @@ use icecore_mvcc::Timestamp;
 use super::Error;
 
 error_names!(Error:
-    Engine, Archive, NotEmpty, NothingMatches, NothingToRename, SameName, NoHistory, Unfounded,
-    UnexpectedHead, InvalidOption, Staging, Thread,
+    Engine, Archive, NotEmpty, NothingMatches, BeforeKeyspaces, NothingToRename, SameName,
+    NoHistory, Unfounded, UnexpectedHead, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -33,6 +33,13 @@ fn all() -> Vec<Error> {
             pattern: text("zoo.*"),
             target: time(0),
             available: text("bank.accounts, bank.audit"),
+        },
+        Error::BeforeKeyspaces {
+            full: text("2022/02/09-155340.13"),
+            target: time(0),
+            keyspace: text("bank.accounts"),
+            since: time(10),
+            until: time(20),
         },
         Error::NothingToRename {
             name: text("zoo.animals"),
@@ -61,14 +68,6 @@ fn all() -> Vec<Error> {
         Error::InvalidOption {
             name: "threads",
             reason: text("0 is not within 1 to 64"),
-        },
-        Error::Staging {
-            action: "create a folder in",
-            subject: text("/srv/db/staging"),
-            source: std::io::Error::from_raw_os_error(28),
-        },
-        Error::Thread {
-            cause: text("task 7 panicked"),
         },
     ]
 }

@@ -20,6 +20,7 @@ fn descriptor(id: u32, name: &str) -> Descriptor {
         dropped: None,
         introduced: at(1),
         index_since: Timestamp::MIN,
+        existed_since: None,
     }
 }
 
@@ -220,6 +221,98 @@ fn a_keyspace_dropped_in_the_window_comes_back_before_its_drop_only() {
             .len()
     };
     assert_eq!((names(249), names(250), names(300)), (1, 0, 0));
+}
+
+/// Bug: a restore as of a time before all keyspaces said that it had worked, and brought nothing.
+#[test]
+fn a_time_before_all_keyspaces_is_refused() {
+    let mut late = descriptor(2, "b");
+    late.created = at(60);
+    let mut first = descriptor(1, "a");
+    first.created = at(50);
+    let keyspaces = |first: Descriptor| {
+        vec![
+            keyspace(late.clone(), true, Some(0), Vec::new()),
+            keyspace(first, true, Some(0), Vec::new()),
+        ]
+    };
+    let chain = [layer(0, 100, keyspaces(first.clone()))];
+    let patterns = [vec![], vec![NamePattern::parse("a").unwrap()]];
+    for keyspaces in patterns {
+        let options = RestoreOptions {
+            keyspaces,
+            ..RestoreOptions::default()
+        };
+        assert_eq!(
+            run(&chain, 49, &options).unwrap_err().to_string(),
+            "backup 2022/02/09-155340.13 holds no keyspace as of 1970-01-01T00:00:00.000000049Z: the first, a, \
+             has existed since 1970-01-01T00:00:00.000000050Z; choose a time from then until \
+             1970-01-01T00:00:00.000000100Z"
+        );
+        assert_eq!(run(&chain, 50, &options).unwrap().keyspaces.len(), 1);
+    }
+    // All dropped by then, or never any: nothing is what there was.
+    first.dropped = Some(at(55));
+    let chain = [layer(0, 100, keyspaces(first))];
+    let all = RestoreOptions::default();
+    assert_eq!(run(&chain, 55, &all).unwrap().keyspaces, []);
+    assert_eq!(
+        run(&[layer(0, 100, Vec::new())], 100, &all)
+            .unwrap()
+            .keyspaces,
+        []
+    );
+    assert_eq!(
+        run(&[layer(0, 100, Vec::new())], 10, &all)
+            .unwrap()
+            .keyspaces,
+        []
+    );
+}
+
+#[test]
+fn a_restored_keyspace_comes_back_as_of_times_before_its_restore() {
+    let restored = |id, name| Descriptor {
+        created: at(80),
+        introduced: at(80),
+        index_since: at(80),
+        existed_since: Some(at(20)),
+        ..descriptor(id, name)
+    };
+    let born = |id, name, created, dropped: Option<u64>| Descriptor {
+        created: at(created),
+        dropped: dropped.map(at),
+        ..descriptor(id, name)
+    };
+    let chain = [layer(
+        0,
+        100,
+        vec![
+            keyspace(born(1, "c", 10, None), true, Some(0), Vec::new()),
+            keyspace(born(2, "a", 30, Some(40)), true, Some(0), Vec::new()),
+            keyspace(restored(3, "a"), true, Some(0), vec![file(25, 90)]),
+            // Its history is not there so far back.
+            keyspace(restored(4, "b"), true, Some(60), Vec::new()),
+        ],
+    )];
+    let ids = |target| -> Vec<u32> {
+        let plan = run(&chain, target, &RestoreOptions::default()).unwrap();
+        plan.keyspaces.iter().map(|k| k.source.id.get()).collect()
+    };
+    assert_eq!(ids(19), [1]);
+    assert_eq!(ids(20), [1, 3]);
+    assert_eq!(ids(30), [1, 2], "another had the name then");
+    assert_eq!(ids(40), [1, 3]);
+    assert_eq!(ids(60), [1, 3, 4]);
+    assert_eq!(ids(100), [1, 3, 4]);
+    // And goes on with that past in the next engine.
+    let plan = run(&chain, 100, &RestoreOptions::default()).unwrap();
+    let since: Vec<u64> = plan
+        .keyspaces
+        .iter()
+        .map(|k| k.existed_since.nanos())
+        .collect();
+    assert_eq!(since, [10, 20, 20]);
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(crate) struct LayerRecord {
 pub(crate) struct LayerKeyspace {
     pub(crate) name: String,
     pub(crate) created: Timestamp,
+    /// Restored: since when it existed where its history comes from.
+    pub(crate) existed_since: Option<Timestamp>,
     pub(crate) dropped: Option<Timestamp>,
     pub(crate) settings: KeyspaceSettings,
     pub(crate) introduced: bool,
@@ -126,11 +128,13 @@ pub(crate) fn forecast_backup(
         keyspaces.insert(id, keyspace);
     }
     // A keyspace that was restored since `end`, with a history that begins after it, is not in the backup,
-    // but may stand in the way of protecting all keyspaces as of then.
+    // nor are the rows of an excluded one; but either may stand in the way of protecting all keyspaces as
+    // of then.
     let in_the_way = asked.known.present().any(|(id, known)| {
         let meant = is_meant(asked.scope, &known.name)
             && known.dropped.is_none_or(|dropped| asked.end < dropped);
-        meant && known.threshold > asked.end && !keyspaces.contains_key(&id)
+        let left_out = keyspaces.get(&id).is_none_or(|k| k.excluded);
+        meant && known.threshold > asked.end && left_out
     });
     if in_the_way {
         return Forecast::Either(keyspaces);
@@ -145,16 +149,17 @@ fn is_meant(scope: &[NamePattern], name: &str) -> bool {
 /// The keyspaces that lived at the end; with history those too whose last moment lies in the window and
 /// can still be read.
 fn select<'a>(asked: &BackupAsked<'a>, start: Timestamp) -> Vec<(KeyspaceId, &'a Known)> {
-    let wanted = |known: &Known| {
+    let then = asked.known.as_of(asked.end);
+    let wanted = |id: KeyspaceId, known: &Known| {
         let died_within = known
             .dropped
             .is_some_and(|dropped| start < dropped && dropped <= asked.end);
         let readable = || known.threshold <= read_end(known, asked.end);
-        known.is_live_at(asked.end) || (asked.history && died_within && readable())
+        then.contains_key(&id) || (asked.history && died_within && readable())
     };
     let present = asked.known.present();
     present
-        .filter(|(_, k)| is_meant(asked.scope, &k.name) && wanted(k))
+        .filter(|(id, k)| is_meant(asked.scope, &k.name) && wanted(*id, k))
         .collect()
 }
 
@@ -172,7 +177,8 @@ fn layer_keyspace(
     let (all, end) = (KeyRange::all(), read_end(known, asked.end));
     let settings = known.settings_at(end);
     let excluded = settings.exclude_from_backup;
-    let introduced = before.is_none_or(|before| before.excluded && !excluded);
+    let born = known.born(end);
+    let introduced = born > start || before.is_none_or(|before| before.excluded && !excluded);
     let from = if introduced {
         known.threshold.min(end)
     } else {
@@ -186,7 +192,8 @@ fn layer_keyspace(
     };
     LayerKeyspace {
         name: known.name.clone(),
-        created: known.created,
+        created: born,
+        existed_since: known.existed_since.filter(|_| born == known.created),
         dropped: known.dropped.filter(|dropped| *dropped <= asked.end),
         settings,
         introduced,
@@ -212,6 +219,7 @@ pub(crate) struct ComebackKeyspace {
     pub(crate) source: KeyspaceId,
     pub(crate) name: String,
     pub(crate) settings: KeyspaceSettings,
+    pub(crate) existed_since: Timestamp,
     /// How far back its history must be true; none where its rows were left out of the backup.
     pub(crate) threshold: Option<Timestamp>,
     pub(crate) rows: ModelKeyspace,
@@ -240,9 +248,11 @@ pub(crate) fn forecast_restore(
     if target < last.end && !covers_inside(last, target) {
         return refused();
     }
-    let live =
-        |k: &LayerKeyspace| k.created <= target && k.dropped.is_none_or(|dropped| target < dropped);
-    let live: Vec<_> = last.keyspaces.iter().filter(|(_, k)| live(k)).collect();
+    let live = live_at(last, target);
+    let mut all = applied.iter().flat_map(|layer| layer.keyspaces.values());
+    if live.is_empty() && !last.keyspaces.is_empty() && all.all(|k| target < k.born()) {
+        return refused();
+    }
     if scope
         .iter()
         .any(|pattern| !live.iter().any(|(_, k)| pattern.matches(&k.name)))
@@ -251,18 +261,19 @@ pub(crate) fn forecast_restore(
     }
     let mut keyspaces = Vec::new();
     for (id, keyspace) in live.into_iter().filter(|(_, k)| is_meant(scope, &k.name)) {
-        let Some(threshold) = oldest_true_time(applied, *id, target) else {
+        let Some(threshold) = oldest_true_time(applied, id, target) else {
             return refused();
         };
-        let rows = match truth.keyspaces.get(id) {
+        let rows = match truth.keyspaces.get(&id) {
             Some(known) if !keyspace.excluded => known.rows_until(target),
             _ => ModelKeyspace::new(),
         };
         let threshold = if history { threshold } else { target };
         keyspaces.push(ComebackKeyspace {
-            source: *id,
+            source: id,
             name: keyspace.name.clone(),
             settings: keyspace.settings.clone(),
+            existed_since: keyspace.born(),
             threshold: (!keyspace.excluded).then_some(threshold),
             rows,
         });
@@ -274,6 +285,34 @@ pub(crate) fn forecast_restore(
         whole_engine,
         keyspaces,
     })
+}
+
+impl LayerKeyspace {
+    /// Since when it existed, here or where its history comes from.
+    fn born(&self) -> Timestamp {
+        self.existed_since.unwrap_or(self.created)
+    }
+}
+
+/// The keyspaces of a layer as of a time in it. What was restored later counts as far as its history in
+/// the layer goes back, unless another had its name then; of two of one name the later one.
+fn live_at(layer: &LayerRecord, target: Timestamp) -> BTreeMap<KeyspaceId, &LayerKeyspace> {
+    let lives =
+        |k: &LayerKeyspace| k.created <= target && k.dropped.is_none_or(|dropped| target < dropped);
+    let all = || layer.keyspaces.iter().map(|(id, k)| (*id, k));
+    let mut live: BTreeMap<_, _> = all().filter(|(_, k)| lives(k)).collect();
+    let is_before_restore = |k: &LayerKeyspace| {
+        let readable = k.true_from.is_some_and(|from| from <= target);
+        k.existed_since.is_some() && k.born() <= target && target < k.created && readable
+    };
+    let mut earlier = BTreeMap::new();
+    for (id, keyspace) in all().filter(|(_, k)| is_before_restore(k)) {
+        if !live.values().any(|k| k.name == keyspace.name) {
+            earlier.insert(&keyspace.name, (id, keyspace));
+        }
+    }
+    live.extend(earlier.into_values());
+    live
 }
 
 /// Whether a layer can be cut at a time before its end.

@@ -78,11 +78,8 @@ impl Checker<'_> {
             .into_iter()
             .map(|d| (d.id, d.name, d.settings))
             .collect();
-        let live = self
-            .known
-            .present()
-            .filter(|(_, known)| known.is_live_at(at));
-        let expected: Vec<_> = live
+        let then = self.known.as_of(at).into_iter();
+        let expected: Vec<_> = then
             .map(|(id, known)| (id, known.name.clone(), known.settings_at(at)))
             .collect();
         ensure!(
