@@ -28,6 +28,7 @@ enum Onto {
 /// # Errors
 /// [`Error`] says what failed; no layer is listed then. Files that were stored already stay in
 /// the collection, unreferenced.
+#[tracing::instrument(skip_all)]
 pub async fn backup(
     engine: &Engine,
     collection: &Collection,

@@ -97,7 +97,8 @@ impl Engine {
     /// Creates a keyspace.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a bad name or setting, [`Error::KeyspaceExists`].
+    /// [`Error::Invalid`] for a bad name or setting, [`Error::KeyspaceExists`]; [`Error::Restore`] when
+    /// an unfinished restore holds the name.
     pub fn create_keyspace(&self, name: &str, settings: KeyspaceSettings) -> Result<Keyspace> {
         self.check_writable("create a keyspace")?;
         KeyspaceName::parse(name)?;
@@ -108,6 +109,7 @@ impl Engine {
                 name: name.to_owned(),
             });
         }
+        self.restores().check_free(name)?;
         // The column family first: one without a descriptor is swept away at the next open.
         let id = self.meta().take_keyspace_id()?;
         let (cf, threshold) = self.create_family(id)?;

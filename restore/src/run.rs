@@ -19,6 +19,7 @@ use crate::report::RestoreReport;
 /// # Errors
 /// [`Error`] says what failed; nothing is visible then. What was fetched stays hidden in the
 /// engine: the same restore run again goes on from there, `Engine::abandon_restore` frees it.
+#[tracing::instrument(skip_all)]
 pub async fn restore(
     engine: &Engine,
     collection: &Collection,
@@ -45,12 +46,13 @@ pub async fn restore(
     let restored: Result<Vec<Option<RestoringKeyspace>>> = restored.into_iter().collect();
     let publish: Vec<Publish> = restored?
         .into_iter()
-        .flatten()
         .zip(&plan.keyspaces)
-        .map(|(keyspace, planned)| Publish {
-            keyspace,
-            threshold: planned.threshold,
-            existed_since: planned.existed_since,
+        .filter_map(|(keyspace, planned)| {
+            keyspace.map(|keyspace| Publish {
+                keyspace,
+                threshold: planned.threshold,
+                existed_since: planned.existed_since,
+            })
         })
         .collect();
     let (target, publisher) = (plan.target, engine.clone());

@@ -81,6 +81,7 @@ impl VerifyReport {
 ///
 /// # Errors
 /// When the collection cannot be read at all.
+#[tracing::instrument(skip_all, fields(depth = ?options.depth))]
 pub async fn verify(collection: &Collection, options: &VerifyOptions) -> Result<VerifyReport> {
     check_threads(options.threads)?;
     let started = Instant::now();

@@ -1,7 +1,7 @@
 //! `restore`: brings keyspaces back from a collection, into a database that is made where there
 //! is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -22,8 +22,8 @@ use crate::output::{
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArguments {
     /// The collection
-    #[arg(long, value_name = "URI")]
-    from: CollectionUri,
+    #[arg(long, value_name = "URI", required_unless_present = "abandon")]
+    from: Option<CollectionUri>,
     /// Which backup with its incrementals
     #[arg(long, value_name = "LATEST|SUBDIR", default_value = "LATEST")]
     backup: BackupSelector,
@@ -48,6 +48,11 @@ pub(crate) struct RestoreArguments {
     /// Tell what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Give up the restores of this database that were interrupted, and free what they brought
+    #[arg(long, conflicts_with_all = [
+        "from", "backup", "as_of", "keyspaces", "renames", "into_database", "history", "expect_head", "dry_run",
+    ])]
+    abandon: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -77,9 +82,10 @@ fn rename(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) fn run(context: &Context, arguments: &RestoreArguments) -> Result<()> {
-    match arguments.dry_run {
-        true => dry_run(context, arguments),
-        false => restore(context, arguments),
+    match &arguments.from {
+        None => abandon(context),
+        Some(from) if arguments.dry_run => dry_run(context, from, arguments),
+        Some(from) => restore(context, from, arguments),
     }
 }
 
@@ -100,17 +106,41 @@ fn options(arguments: &RestoreArguments, engine: Option<&Engine>) -> Result<Rest
     })
 }
 
-async fn collection(arguments: &RestoreArguments) -> Result<Collection> {
-    Ok(Collection::open(&arguments.from, StoreOptions::default()).await?)
+async fn collection(from: &CollectionUri) -> Result<Collection> {
+    Ok(Collection::open(from, StoreOptions::default()).await?)
 }
 
-fn restore(context: &Context, arguments: &RestoreArguments) -> Result<()> {
+/// What giving restores up did.
+#[derive(Serialize)]
+struct Abandoned {
+    keyspaces: Vec<String>,
+}
+
+fn abandon(context: &Context) -> Result<()> {
+    let started = Instant::now();
+    let keyspaces = context.write(|engine| {
+        let unfinished = engine.restoring();
+        let ids: BTreeSet<String> = unfinished.iter().map(|k| k.restore_id()).collect();
+        for id in &ids {
+            engine.abandon_restore(id)?;
+        }
+        Ok(unfinished.iter().map(|k| k.name().to_owned()).collect())
+    })?;
+    let abandoned = Abandoned { keyspaces };
+    let sentence = || match abandoned.keyspaces.as_slice() {
+        [] => "no restore of this database is unfinished".to_owned(),
+        names => format!("gave up the unfinished restore of {}", names.join(", ")),
+    };
+    context.done("restore", sentence, &abandoned, 0, started)
+}
+
+fn restore(context: &Context, from: &CollectionUri, arguments: &RestoreArguments) -> Result<()> {
     let started = Instant::now();
     if context.open_if_there()?.is_none() {
         // What cannot be restored should not leave an empty database behind.
         let options = options(arguments, None)?;
         context.wait(async {
-            let collection = collection(arguments).await?;
+            let collection = collection(from).await?;
             Ok(icecore_restore::dry_run(None, &collection, &options).await?)
         })?;
     }
@@ -119,7 +149,7 @@ fn restore(context: &Context, arguments: &RestoreArguments) -> Result<()> {
         let bar = Bar::new(context, "restoring");
         options.progress = Some(bar.progress());
         context.wait(async {
-            let collection = collection(arguments).await?;
+            let collection = collection(from).await?;
             Ok(icecore_restore::restore(engine, &collection, &options).await?)
         })
     })?;
@@ -143,11 +173,11 @@ fn restore(context: &Context, arguments: &RestoreArguments) -> Result<()> {
     context.done("restore", sentence, &done, report.stored_bytes(), started)
 }
 
-fn dry_run(context: &Context, arguments: &RestoreArguments) -> Result<()> {
+fn dry_run(context: &Context, from: &CollectionUri, arguments: &RestoreArguments) -> Result<()> {
     let engine = context.open_if_there()?;
     let options = options(arguments, engine.as_ref())?;
     let plan = context.wait(async {
-        let collection = collection(arguments).await?;
+        let collection = collection(from).await?;
         Ok(icecore_restore::dry_run(engine.as_ref(), &collection, &options).await?)
     })?;
     let told = Plan::from(&plan);

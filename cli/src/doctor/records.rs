@@ -38,7 +38,7 @@ pub(super) fn restores(engine: &Engine) -> Finding {
     match names.is_empty() {
         true => Ok("none".to_owned()),
         false => Ok(format!(
-            "of {} unfinished; run the same restore again to finish it",
+            "of {} unfinished; run the same restore again to finish it, or `restore --abandon`",
             names.join(", ")
         )),
     }

@@ -181,6 +181,9 @@ pub(crate) fn decode<'a>(
                 take(&mut rest, length)
             };
             let (first, last) = (key().ok_or_else(damaged)?, key().ok_or_else(damaged)?);
+            if !rest.is_empty() {
+                return Err(damaged());
+            }
             each(Change::Span {
                 keyspace,
                 first,
@@ -202,15 +205,18 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-/// Takes a LEB128 varint off the front.
+/// Takes a LEB128 varint off the front; `None` for one that `put_varint` does not write.
 pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut n = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, after) = rest.split_first()?;
         *rest = after;
-        n |= u64::from(byte & 0x7f) << shift;
+        let bits = u64::from(byte & 0x7f);
+        n |= bits << shift;
         if byte & 0x80 == 0 {
-            return Some(n);
+            // No bits beyond the 64th, and no needless last byte.
+            let whole = (bits << shift) >> shift == bits && (bits != 0 || shift == 0);
+            return whole.then_some(n);
         }
     }
     None
@@ -232,4 +238,32 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
     let (taken, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
     *rest = after;
     Some(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_have_one_form_each() {
+        for n in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, u64::MAX >> 1, u64::MAX] {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, n);
+            let mut rest = bytes.as_slice();
+            assert_eq!((take_varint(&mut rest), rest.len()), (Some(n), 0), "{n}");
+        }
+        let mut over = vec![0xff; 9];
+        over.push(0x02);
+        for refused in [&[][..], &[0x80], &[0x80, 0x00], &[0x81, 0x80, 0x00], &over] {
+            assert_eq!(take_varint(&mut &*refused), None, "{refused:02x?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_a_span_is_damage() {
+        let mut record = encode_span(KeyspaceId::new(7), b"a", b"z");
+        assert!(decode(&record, |_| Ok(())).is_ok());
+        record.push(0);
+        assert!(decode(&record, |_| Ok(())).is_err());
+    }
 }

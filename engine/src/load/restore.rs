@@ -76,6 +76,13 @@ impl Hidden {
         Err(self.refused("published or abandoned already", "begin a new restore"))
     }
 
+    fn unfinished(&self) -> Error {
+        self.refused(
+            "not finished",
+            "run that restore again to finish it, or give it up with `restore --abandon`",
+        )
+    }
+
     fn refused(&self, state: &str, way_out: &'static str) -> Error {
         let (restore, name) = (self.restore_id.clone(), self.space.name().to_owned());
         Error::Restore {
@@ -94,6 +101,17 @@ pub(crate) struct Restores {
 }
 
 impl Restores {
+    fn holding(&self, name: &str) -> Option<Arc<Hidden>> {
+        let hidden = self.hidden.lock();
+        hidden.values().find(|h| h.space.name() == name).cloned()
+    }
+
+    /// An error if an unfinished restore will bring a keyspace of this name.
+    pub(crate) fn check_free(&self, name: &str) -> Result<()> {
+        self.holding(name)
+            .map_or(Ok(()), |hidden| Err(hidden.unfinished()))
+    }
+
     /// Whether a column family belongs to an unfinished restore.
     pub(crate) fn owns(&self, id: KeyspaceId) -> bool {
         self.hidden.lock().values().any(|h| h.space.id() == id)
@@ -180,23 +198,14 @@ impl Engine {
                 name: name.to_owned(),
             });
         }
-        if let Some(hidden) = self
-            .restores()
-            .hidden
-            .lock()
-            .values()
-            .find(|h| h.space.name() == name)
-        {
+        if let Some(hidden) = self.restores().holding(name) {
             if hidden.restore_id == restore_id {
                 return Ok(RestoringKeyspace {
                     engine: self.clone(),
-                    hidden: Arc::clone(hidden),
+                    hidden,
                 });
             }
-            return Err(hidden.refused(
-                "not finished",
-                "run that restore again to finish it, or abandon it",
-            ));
+            return Err(hidden.unfinished());
         }
         let id = self.meta().take_keyspace_id()?;
         let record = Record {
