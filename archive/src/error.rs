@@ -91,7 +91,9 @@ pub enum Error {
     },
 
     /// A thread of a backup or restore panicked.
-    #[error("a thread stopped: {cause}; nothing was listed or made visible, run the same again")]
+    #[error(
+        "a thread stopped: {cause}; this is a fault of icecore: report it, look with `show backups` or `keyspace list` what was finished, and run again what was not"
+    )]
     Stopped {
         /// What it died of.
         cause: String,

@@ -44,24 +44,23 @@ pub async fn backup(
     let mut report = match written {
         Ok(report) => report,
         Err(error) => {
-            blocking(move || {
+            let abandoned = blocking(move || {
                 hold.abandon();
                 Result::Ok(())
-            })
-            .await?;
+            });
+            // Should this fail too, the error to tell is still the first one.
+            if let Err(stopped) = abandoned.await {
+                tracing::error!(error = %stopped, "the protection of a failed backup was not released");
+            }
             metrics::counter!("icecore_backup_failed_total").increment(1);
             return Err(error);
         }
     };
-    blocking(move || {
-        // The layer is committed and restores. Should the hand-over fail, the older record goes on
-        // holding more than is needed, and `gc status` shows it.
-        if let Err(error) = hold.hand_over(&plan) {
-            tracing::error!(%error, "the backup is done, but its protection could not be handed over");
-        }
-        Result::Ok(())
-    })
-    .await?;
+    // The layer is committed and restores. Should the hand-over fail, the older record goes on
+    // holding more than is needed, and `gc status` shows it.
+    if let Err(error) = blocking(move || hold.hand_over(&plan)).await {
+        tracing::error!(%error, "the backup is done, but its protection could not be handed over");
+    }
     if report.keyspaces.is_empty() {
         // The whole engine had none then, or all that the chain covers were dropped.
         tracing::warn!(layer = %report.layer, end = %report.end, "the backup holds no keyspace: there was none as of its end");

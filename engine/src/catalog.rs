@@ -269,7 +269,7 @@ impl Engine {
     /// # Errors
     /// When RocksDB cannot read.
     pub fn has_ever_had_keyspaces(&self) -> Result<bool> {
-        self.meta().had_keyspaces()
+        Ok(!self.catalog().all().is_empty() || self.meta().has_purged()?)
     }
 
     fn live_space(&self, name: &str) -> Result<Arc<Space>> {

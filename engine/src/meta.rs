@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `clock` | high-water mark of the clock, 8 bytes big-endian nanoseconds |
 //! | `next-keyspace` | the next keyspace id, 4 bytes big-endian |
+//! | `purged` | empty: a dropped keyspace was removed for good |
 //! | `index-low-water` | commit-index entries at or below are trimmed, 8 bytes |
 //! | `threshold/` + id (4 bytes) | garbage-collection threshold, 8 bytes |
 //! | `swept/` + id (4 bytes) | the sweep is done up to here, 8 bytes |
@@ -19,6 +20,7 @@ use crate::rocks::Cf;
 
 const CLOCK: &[u8] = b"clock";
 const NEXT_KEYSPACE: &[u8] = b"next-keyspace";
+const PURGED: &[u8] = b"purged";
 const INDEX_LOW_WATER: &[u8] = b"index-low-water";
 
 /// Which per-keyspace timestamp.
@@ -153,9 +155,17 @@ impl Meta {
         Ok(KeyspaceId::new(next))
     }
 
-    /// Whether a keyspace was ever created or restored here.
-    pub(crate) fn had_keyspaces(&self) -> Result<bool> {
-        Ok(self.cf.get(NEXT_KEYSPACE)?.is_some())
+    /// Whether the catalog has forgotten a keyspace.
+    pub(crate) fn has_purged(&self) -> Result<bool> {
+        Ok(self.cf.get(PURGED)?.is_some())
+    }
+
+    /// Notes that the catalog is about to forget a keyspace.
+    pub(crate) fn set_purged(&self) -> Result<()> {
+        if self.has_purged()? {
+            return Ok(());
+        }
+        self.put(PURGED, b"")
     }
 
     /// The record of an unfinished restore of one keyspace.

@@ -116,7 +116,7 @@ pub fn plan(
         )?);
     }
     let unchanged = keyspaces.iter().all(|k| k.name == k.source.name);
-    let restore_id = restore_id(manifests, target, options.history, &keyspaces);
+    let restore_id = restore_id(full, manifests, target, options.history, &keyspaces);
     Ok(RestorePlan {
         full: full.clone(),
         layers: manifests.iter().map(|m| m.layer.clone()).collect(),
@@ -331,8 +331,10 @@ fn oldest_true_time(
     Ok(oldest)
 }
 
-/// The same restore has the same id: the same layers, target, names and history.
+/// The same restore has the same id: the same layers, target, names and history. It begins with what a
+/// person needs to run it again.
 fn restore_id(
+    full: &FullPath,
     manifests: &[Manifest],
     target: Timestamp,
     history: History,
@@ -346,9 +348,8 @@ fn restore_id(
     for keyspace in keyspaces {
         let _infallible = write!(text, "\n{} {}", keyspace.source.id.get(), keyspace.name);
     }
-    let mut id = ContentHash::of(text.as_bytes()).to_string();
-    id.truncate(16);
-    id
+    let hash = ContentHash::of(text.as_bytes()).to_string();
+    format!("{full}@{target}#{}", hash.get(..8).unwrap_or_default())
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -132,6 +132,8 @@ fn preflight(engine: &Engine, plan: &RestorePlan) -> Result<()> {
         });
     }
     for planned in &plan.keyspaces {
+        // Of the names that another restore holds none may be begun here: both would be stuck.
+        engine.check_restorable(&plan.restore_id, &planned.name)?;
         if engine.keyspace(&planned.name).is_ok() {
             return Err(icecore_engine::Error::KeyspaceExists {
                 name: planned.name.clone(),

@@ -96,9 +96,7 @@ impl Stage {
         self.clock.advance(Duration::from_secs(24 * 3600));
         let keyspace = self.engine.keyspace("bank.accounts").unwrap();
         keyspace.delete(vec![1], Durability::Sync).unwrap();
-        keyspace
-            .put(vec![2], b"new".to_vec(), Durability::Sync)
-            .unwrap();
+        keyspace.put(vec![2], b"new", Durability::Sync).unwrap();
     }
 }
 

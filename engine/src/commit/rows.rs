@@ -58,14 +58,16 @@ thread_local! {
 impl Rows {
     /// No rows, with buffers that an earlier commit of this thread has given back.
     pub(crate) fn spare() -> Box<Self> {
-        SPARE.take().unwrap_or_default()
+        // Another thread-local's destructor may commit after this one is gone.
+        let kept = SPARE.try_with(Cell::take);
+        kept.ok().flatten().unwrap_or_default()
     }
 
     /// Keeps the buffers for the thread's next [`Rows::spare`].
     pub(crate) fn keep(mut self: Box<Self>) {
         if self.bytes.capacity() <= KEPT_BYTES {
             self.clear();
-            SPARE.set(Some(self));
+            let _gone = SPARE.try_with(|spare| spare.set(Some(self)));
         }
     }
 

@@ -25,6 +25,7 @@ impl Engine {
             if keyspace.threshold() < dropped || system < dropped {
                 continue;
             }
+            self.meta().set_purged()?;
             // The descriptor first: a column family without one is dropped by the next open.
             self.system()
                 .delete(DESCRIPTOR_KIND, &format!("{:08x}", keyspace.id().get()))?;

@@ -79,7 +79,7 @@ impl Hidden {
     fn unfinished(&self) -> Error {
         self.refused(
             "not finished",
-            "run that restore again to finish it, or give it up with `restore --abandon`",
+            "run that restore again, of the same backup to the same time, to finish it, or give it up with `restore --abandon`",
         )
     }
 
@@ -216,7 +216,6 @@ impl Engine {
             ingested: Vec::new(),
         };
         let (cf, threshold) = self.create_family(id)?;
-        self.meta().set_restore(&record.key(), &record.encode()?)?;
         let space = Space::new(
             hidden_descriptor(&record),
             cf,
@@ -224,6 +223,8 @@ impl Engine {
             self.options().pooled_iterators,
         );
         hold_compactions(&space, true)?;
+        // The record last: a column family without one is dropped by the next open.
+        self.meta().set_restore(&record.key(), &record.encode()?)?;
         let key = record.key();
         let hidden = Hidden::new(record, Arc::new(space));
         self.restores()
@@ -234,6 +235,17 @@ impl Engine {
             engine: self.clone(),
             hidden,
         })
+    }
+
+    /// An error if another restore than this one holds the name.
+    ///
+    /// # Errors
+    /// [`Error::Restore`].
+    pub fn check_restorable(&self, restore_id: &str, name: &str) -> Result<()> {
+        match self.restores().holding(name) {
+            Some(hidden) if hidden.restore_id != restore_id => Err(hidden.unfinished()),
+            _ => Ok(()),
+        }
     }
 
     /// The keyspaces of unfinished restores.

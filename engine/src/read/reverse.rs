@@ -15,8 +15,8 @@ use crate::rocks::RawIter;
 
 /// A position, after the last key to begin with.
 pub(super) struct Reverse {
-    keyspace: Keyspace,
     iter: RawIter,
+    keyspace: Keyspace,
     started: bool,
     /// Prefix and value of the row shown last.
     prefix: Vec<u8>,

@@ -45,9 +45,10 @@ pub struct EntryRef<'a> {
 
 /// A running scan. It sees one time, whatever is committed meanwhile. After an error it ends.
 pub struct Scan {
+    // First: an iterator goes before the handle that keeps the folder locked.
+    walk: Walk,
     keyspace: Keyspace,
     at: Snapshot,
-    walk: Walk,
     done: bool,
     /// The user key of a row, where it is stored escaped.
     unescaped: Vec<u8>,

@@ -89,11 +89,12 @@ impl Pick {
 
 /// A running walk over versions: keys ascending, each key's versions newest first.
 pub struct Versions {
+    // First: an iterator goes before the handle that keeps the folder locked.
+    cursor: Cursor,
     keyspace: Keyspace,
     pick: Pick,
     /// Keeps garbage collection from passing what the walk still has to show.
     _pin: Snapshot,
-    cursor: Cursor,
     done: bool,
     /// The user key of a version, where it is stored escaped.
     unescaped: Vec<u8>,

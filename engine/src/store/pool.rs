@@ -94,7 +94,7 @@ impl IteratorPool {
             let mut idle = self.idle.lock();
             let fresh = idle
                 .iter()
-                .position(|reader| reader.used + rounds_idle > round)
+                .position(|reader| reader.used.saturating_add(rounds_idle) > round)
                 .unwrap_or(idle.len());
             idle.drain(..fresh).collect()
         };
@@ -106,18 +106,29 @@ impl IteratorPool {
 impl PooledIter<'_> {
     /// The stored value of the key's newest version at or before `ts`; `None` where there is none.
     pub(crate) fn find(&mut self, user: &[u8], ts: Timestamp) -> Result<Option<&[u8]>> {
+        self.seek(user, ts)?;
+        let found = self.reader.as_ref().and_then(|reader| {
+            let (stored, value) = reader.iter.item()?;
+            let prefix = key::split(stored)?.0;
+            let wanted = key::split(&reader.target)?.0;
+            (prefix == wanted).then_some(value)
+        });
+        Ok(found)
+    }
+
+    /// Goes to the key's newest version at or before `ts`, or behind where it would be.
+    fn seek(&mut self, user: &[u8], ts: Timestamp) -> Result<()> {
         let Some(reader) = self.reader.as_mut() else {
-            return Ok(None);
+            return Ok(());
         };
         reader.target.clear();
         key::encode_into(&mut reader.target, user, ts);
         reader.iter.seek(&reader.target);
-        let Some((stored, value)) = reader.iter.item() else {
-            return reader.iter.status().map(|()| None);
-        };
-        let prefix = key::split(stored).map(|(prefix, _)| prefix);
-        let wanted = key::split(&reader.target).map(|(prefix, _)| prefix);
-        Ok((prefix == wanted).then_some(value))
+        if reader.iter.item().is_some() {
+            return Ok(());
+        }
+        // One that failed does not go back to the pool.
+        reader.iter.status().inspect_err(|_| self.reader = None)
     }
 }
 
@@ -129,6 +140,41 @@ impl Drop for PooledIter<'_> {
         let mut idle = self.pool.idle.lock();
         if idle.len() < self.pool.capacity {
             idle.push(reader);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use icecore_mvcc::KeyspaceSettings;
+
+    use crate::{Durability, Engine, Options};
+
+    /// A commit that comes between the question what is visible and the view must be in the view, or
+    /// count as not in it.
+    #[test]
+    fn what_becomes_visible_while_a_view_is_taken_is_not_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(folder.path().join("db"), &Options::default()).unwrap();
+        let keyspace = engine
+            .create_keyspace("a", KeyspaceSettings::default())
+            .unwrap();
+        let put = |value: &str| keyspace.put("k", value, Durability::Buffered).unwrap();
+        let space = keyspace.space();
+        let (cf, pool) = (space.cf(), space.pool());
+        put("1");
+        for round in 2..6_u32 {
+            let value = round.to_string();
+            let visible = || {
+                put(&value);
+                engine.visible()
+            };
+            // In the first round the iterator is made, later it is refreshed.
+            drop(pool.take(cf, engine.visible().next(), visible).unwrap());
+            let ts = engine.visible();
+            let mut reader = pool.take(cf, ts, || engine.visible()).unwrap();
+            let found = reader.find(b"k", ts).unwrap().unwrap().to_vec();
+            assert_eq!(found.get(1..), Some(value.as_bytes()));
         }
     }
 }

@@ -360,7 +360,7 @@ fn names_are_mapped_and_clashes_refused() {
     .to_string();
     assert_eq!(
         refused,
-        "cannot rename nope: it is not among the keyspaces to restore (bank.a, shop.a)"
+        "cannot rename nope: it is not among the keyspaces to restore; rename one of these: bank.a, shop.a"
     );
     let keyspaces = vec![NamePattern::parse("zoo.*").unwrap()];
     let refused = names(&RestoreOptions {

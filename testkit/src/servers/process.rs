@@ -21,11 +21,12 @@ leftovers=$1; shift
 server=$!
 {
     cat <&3
-    kill -9 $server
+    [ -e .ended ] || kill -9 $server
     printf '%s\n' "$leftovers" | while IFS= read -r path; do rm -rf -- "$path"; done
 } >/dev/null 2>&1 &
 exec 3<&-
 wait $server
+: >.ended
 "#;
 
 /// The server's output, in its folder.
