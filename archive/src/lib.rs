@@ -33,6 +33,7 @@ mod path;
 pub mod plan;
 mod progress;
 mod store;
+mod total;
 mod upload;
 mod uri;
 
@@ -50,5 +51,6 @@ pub use options::{Decorate, RetryOptions, StoreOptions};
 pub use path::{BackupSelector, FullPath, IncrementalPath, LayerPath, MAX_FULL_PATH_BYTES};
 pub use progress::{Progress, ProgressFn};
 pub use store::{Operation, OperationLog, Outcome, RequestCounts, Verb};
+pub use total::total;
 pub use upload::StoredFile;
 pub use uri::CollectionUri;

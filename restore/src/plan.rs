@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use icecore_archive::{ContentHash, FileEntry, FullPath, LayerPath, Manifest, ManifestKeyspace};
+use icecore_archive::{
+    ContentHash, FileEntry, FullPath, LayerPath, Manifest, ManifestKeyspace, total,
+};
 use icecore_mvcc::{Descriptor, KeyspaceName, NamePattern, Timestamp};
 use serde::Serialize;
 
@@ -71,17 +73,14 @@ impl PlannedRestore {
 
     /// Bytes to fetch.
     pub fn stored_bytes(&self) -> u64 {
-        self.files().map(|f| f.file.stored_bytes).sum()
+        total(self.files().map(|f| f.file.stored_bytes))
     }
 }
 
 impl RestorePlan {
     /// Bytes to fetch.
     pub fn stored_bytes(&self) -> u64 {
-        self.keyspaces
-            .iter()
-            .map(PlannedRestore::stored_bytes)
-            .sum()
+        total(self.keyspaces.iter().map(PlannedRestore::stored_bytes))
     }
 }
 

@@ -304,3 +304,17 @@ fn the_same_restore_has_the_same_id() {
         })
     );
 }
+
+#[test]
+fn sizes_that_cannot_be_are_added_up_without_a_panic() {
+    let mut large = file(10, 90);
+    large.stored_bytes = u64::MAX;
+    let files = vec![large.clone(), large];
+    let manifests = [layer(
+        0,
+        100,
+        vec![keyspace(descriptor(1, "a"), true, None, files)],
+    )];
+    let plan = run(&manifests, 100, &RestoreOptions::default()).unwrap();
+    assert_eq!(plan.stored_bytes(), u64::MAX);
+}
