@@ -20,6 +20,9 @@ mod collection;
 mod error;
 mod fetch;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod hash;
