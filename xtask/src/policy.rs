@@ -1,10 +1,12 @@
 //! Rules about what the workspace is made of: licences, duplicate dependencies and sources
-//! (`deny.toml`, read by cargo-deny), the reasons of dependencies, and the direction they point in.
+//! (`deny.toml`, read by cargo-deny), the reasons of dependencies, the direction they point in, and the
+//! second lock file.
 
 use crate::children;
 use crate::dependency_notes;
 use crate::error::Error;
 use crate::layers;
+use crate::lock_files;
 use crate::metadata::Metadata;
 use crate::tools;
 use crate::workspace::Workspace;
@@ -15,10 +17,11 @@ use crate::workspace::Workspace;
 /// [`Error::Rule`] for what is broken; [`Error::Failed`] where cargo-deny says so, or where it
 /// cannot be installed.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Error> {
-    let metadata = Metadata::read(workspace)?;
+    let metadata = Metadata::read_with_fuzz(workspace)?;
     layers::check(&metadata)?;
     dependency_notes::check(workspace, &metadata)?;
-    println!("layers and docs/dependencies.md are in order");
+    lock_files::check(workspace)?;
+    println!("layers, docs/dependencies.md and fuzz/Cargo.lock are in order");
     let mut deny = workspace.command(tools::CARGO_DENY.find_or_install(workspace)?);
     // Advisories need a database from GitHub, which a build must not wait for.
     deny.args([

@@ -11,7 +11,7 @@ pub enum Bug {
     RangesIncludeTheirEnd,
     /// A stored key with a wrong escape decodes.
     KeysDecodeLoosely,
-    /// A manifest's introduced keyspaces are read as if they were not.
+    /// A manifest is written without saying which keyspaces it introduces.
     ManifestsLoseIntroductions,
     /// A manifest that cannot be is taken.
     ManifestsAreNotValidated,
