@@ -139,11 +139,8 @@ impl<'a> Fuzzer<'a> {
         if cfg!(target_arch = "x86_64") {
             cargo.env("RUSTFLAGS", "-Ctarget-feature=+sse4.2,+pclmulqdq");
         }
-        // The runtime's own report is of what RocksDB keeps for the life of the process.
-        cargo
-            .env("PATH", path)
-            .env("ASAN_OPTIONS", "detect_leaks=0");
-        cargo.args(["fuzz", "run"]).args(build_arguments(target));
+        cargo.env("PATH", path).args(["fuzz", "run"]);
+        cargo.args(build_arguments(target));
         // Builds with different sanitizers would else evict each other.
         cargo
             .arg("--target-dir")
