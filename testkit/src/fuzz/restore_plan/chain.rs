@@ -13,6 +13,9 @@ use crate::failure::{Failure, Result};
 
 const LAYERS_MAX: usize = 5;
 
+/// The most files of a keyspace in a layer.
+const FILES_MAX: usize = 8;
+
 /// The most nanoseconds that a layer covers.
 const WINDOW_MAX: u64 = 10;
 
@@ -136,7 +139,7 @@ impl Keyspace {
         };
         let from_zero = self.introduced || start == 0;
         let oldest = if from_zero { 0 } else { start + 1 };
-        let files = self.files.iter().zip(0_u8..);
+        let files = self.files.iter().take(FILES_MAX).zip(0_u8..);
         ManifestKeyspace {
             introduced: self.introduced,
             revision_start: self.revision_start.map(within),
