@@ -29,6 +29,10 @@ const SMOKE_SECONDS: u64 = 5;
 /// An input that takes longer than this hangs.
 const INPUT_SECONDS_MAX: u64 = 60;
 
+/// For targets with few runs a second, which libFuzzer would spend on inputs of a few bytes; and stores in
+/// memory stay for the life of the process.
+const SLOW_TARGET: [&str; 3] = ["-len_control=0", "-max_len=512", "-rss_limit_mb=4096"];
+
 /// What `fuzz` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -149,6 +153,9 @@ impl<'a> Fuzzer<'a> {
         cargo.arg(folder.join("seeds").join(&target.name));
         cargo.arg("--").arg(format!("-max_total_time={seconds}"));
         cargo.arg(format!("-timeout={INPUT_SECONDS_MAX}"));
+        if !is_pure(target) {
+            cargo.args(SLOW_TARGET);
+        }
         children::run(&mut cargo)
     }
 }
