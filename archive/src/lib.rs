@@ -21,6 +21,9 @@ mod collection;
 mod error;
 mod fetch;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod hash;
@@ -35,6 +38,7 @@ mod path;
 pub mod plan;
 mod progress;
 mod store;
+mod total;
 mod upload;
 mod uri;
 
@@ -53,5 +57,6 @@ pub use options::{Decorate, RetryOptions, StoreOptions};
 pub use path::{BackupSelector, FullPath, IncrementalPath, LayerPath, MAX_FULL_PATH_BYTES};
 pub use progress::{Progress, ProgressFn};
 pub use store::{Operation, OperationLog, Outcome, RequestCounts, Verb};
+pub use total::total;
 pub use upload::StoredFile;
 pub use uri::CollectionUri;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::hash::ContentHash;
 use crate::ids::{ChainId, CollectionId, FileId};
 use crate::path::LayerPath;
+use crate::total::total;
 
 /// Whether a layer stands alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,15 +124,13 @@ impl Manifest {
     /// Bytes of all its files as stored.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
-        self.files()
-            .fold(0, |sum, (_, file)| sum.saturating_add(file.stored_bytes))
+        total(self.files().map(|(_, file)| file.stored_bytes))
     }
 
     /// Versions in all its files, tombstones included.
     #[must_use]
     pub fn entries(&self) -> u64 {
-        self.files()
-            .fold(0, |sum, (_, file)| sum.saturating_add(file.entries))
+        total(self.files().map(|(_, file)| file.entries))
     }
 
     /// The earliest time inside the layer that can be restored for some keyspace; `None` if only its end.

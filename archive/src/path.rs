@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 /// The longest path of a full backup, in bytes.
 pub const MAX_FULL_PATH_BYTES: usize = 150;
 
+/// How users name the newest backup, in either case.
+const LATEST: &str = "LATEST";
+
 /// Nanoseconds in a hundredth of a second.
 pub(crate) const HUNDREDTH_NANOS: u64 = 10_000_000;
 
@@ -22,8 +25,8 @@ pub(crate) const HUNDREDTH_NANOS: u64 = 10_000_000;
 ///
 /// One to eight segments of letters, digits, `.` and `-`, with `/` between; 150 bytes at most. No segment
 /// is made of dots alone or is `data`; the first is not `metadata`, and is of four digits only in a path of
-/// the default form. So the path of one backup by default never lies inside another's of choice. Parsing
-/// drops slashes at either end.
+/// the default form. So the path of one backup by default never lies inside another's of choice. `LATEST`,
+/// in either case, is no path: it means the newest. Parsing drops slashes at either end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct FullPath(String);
@@ -103,6 +106,9 @@ impl FromStr for FullPath {
         if segments.first() == Some(&"metadata") || segments.contains(&"data") {
             return wrong("'metadata' and 'data' have a meaning of their own");
         }
+        if path.eq_ignore_ascii_case(LATEST) {
+            return wrong("'LATEST' means the newest backup");
+        }
         let year = |segment: &&str| {
             segment.len() == 4 && segment.bytes().all(|byte| byte.is_ascii_digit())
         };
@@ -148,7 +154,7 @@ impl FromStr for BackupSelector {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if text.eq_ignore_ascii_case("latest") {
+        if text.eq_ignore_ascii_case(LATEST) {
             Ok(Self::Latest)
         } else {
             text.parse().map(Self::Full)
@@ -159,7 +165,7 @@ impl FromStr for BackupSelector {
 impl fmt::Display for BackupSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Latest => f.write_str("LATEST"),
+            Self::Latest => f.write_str(LATEST),
             Self::Full(path) => path.fmt(f),
         }
     }

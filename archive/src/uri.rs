@@ -96,17 +96,22 @@ impl CollectionUri {
     /// The URI of a local directory, which need not exist yet.
     ///
     /// # Errors
-    /// [`Error::InvalidUri`] if the path is not absolute.
+    /// [`Error::InvalidUri`] if the path is not absolute, has a `..` in it, or is the root.
     pub fn from_local_path(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
-        let url = Url::from_file_path(path).map_err(|()| Error::InvalidUri {
+        let invalid = |reason: &str| Error::InvalidUri {
             uri: path.display().to_string(),
-            reason: "a local path must be absolute".to_owned(),
-        })?;
-        Ok(Self(Target::File {
-            root: path.to_owned(),
-            url,
-        }))
+            reason: reason.to_owned(),
+        };
+        let url =
+            Url::from_file_path(path).map_err(|()| invalid("a local path must be absolute"))?;
+        // URIs resolve `..` as text, directories do it through links: they may not agree.
+        let uri: Self = url.as_str().parse()?;
+        if uri.local_path() == Some(path) {
+            Ok(uri)
+        } else {
+            Err(invalid("a local path must be without '..'"))
+        }
     }
 }
 
@@ -143,18 +148,23 @@ impl FromStr for CollectionUri {
     }
 }
 
-/// The text up to its parameters, and without what stands before an `@` in the authority.
+/// What messages show of a text that may be no URI: what stands before its parameters, without a user
+/// name and password. People write those with `/`, `?` and `#` in the password, or with a slash too few.
 fn place_of(text: &str) -> String {
     let place = text.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = place.split_once("://") else {
+    let (scheme, rest) = place.split_at(place.find(':').map_or(0, |colon| colon + 1));
+    let named = rest.trim_start_matches('/');
+    let authority = named.split('/').next().unwrap_or_default();
+    let user = authority.contains('@') || (authority.contains(':') && text.contains('@'));
+    if !user {
         return place.to_owned();
+    }
+    let slashes = rest.strip_suffix(named).unwrap_or_default();
+    let after_user = match text.get(place.len()..) {
+        Some(parameters) if parameters.contains('@') => None,
+        _ => named.rsplit_once('@').map(|(_, after)| after),
     };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+    format!("{scheme}{slashes}{}", after_user.unwrap_or("…"))
 }
 
 fn parse_file(url: &Url, place: &str) -> Result<Target> {
@@ -306,14 +316,14 @@ impl fmt::Display for CollectionUri {
         match &self.0 {
             Target::File { url, .. } => write!(f, "{url}"),
             Target::Memory { name, prefix } => {
-                write!(f, "memory://{name}{}{prefix}", slash_before(prefix))
+                write!(f, "memory://{name}{}", path_of(prefix))
             }
             Target::S3 {
                 bucket,
                 prefix,
                 parameters,
             } => {
-                write!(f, "s3://{bucket}{}{prefix}", slash_before(prefix))?;
+                write!(f, "s3://{bucket}{}", path_of(prefix))?;
                 let mut query = url::form_urlencoded::Serializer::new(String::new());
                 for (name, value) in S3_PARAMETERS.iter().zip(parameters.redacted()) {
                     if let Some(value) = value {
@@ -351,8 +361,24 @@ impl S3Parameters {
     }
 }
 
-const fn slash_before(prefix: &str) -> &'static str {
-    if prefix.is_empty() { "" } else { "/" }
+/// The path of a prefix in a URI: [`prefix_of`] backwards. What would end the path, begin an escape or be
+/// trimmed is escaped; all else is readable as it is.
+fn path_of(prefix: &str) -> String {
+    let mut path = String::new();
+    if !prefix.is_empty() {
+        path.push('/');
+    }
+    for character in prefix.chars() {
+        let plain =
+            !"%?#\\".contains(character) && !character.is_whitespace() && !character.is_control();
+        if plain {
+            path.push(character);
+        } else {
+            let bytes = character.to_string().into_bytes();
+            path.extend(bytes.iter().map(|byte| format!("%{byte:02X}")));
+        }
+    }
+    path
 }
 
 #[cfg(test)]

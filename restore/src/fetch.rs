@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt};
 use icecore_archive::{
-    Collection, Error as ArchiveError, Progress, ProgressFn, StagingFolder, blocking,
+    Collection, Error as ArchiveError, Progress, ProgressFn, StagingFolder, blocking, total,
 };
 use icecore_engine::{Compression, Engine};
 use icecore_mvcc::Timestamp;
@@ -79,7 +79,7 @@ impl Fetcher {
 
     /// Counts bytes that need not be fetched, since an earlier run brought them.
     pub(crate) fn skip(&self, layer: &PlannedLayer) {
-        self.advance(layer.files.iter().map(|f| f.file.stored_bytes).sum());
+        self.advance(total(layer.files.iter().map(|f| f.file.stored_bytes)));
     }
 
     async fn file(&self, layer: &PlannedLayer, planned: &PlannedFile) -> Result<Option<PathBuf>> {
@@ -111,7 +111,8 @@ impl Fetcher {
     }
 
     fn advance(&self, bytes: u64) {
-        let done_bytes = self.done_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let done_bytes = self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let done_bytes = done_bytes.saturating_add(bytes);
         if let Some(progress) = &self.progress {
             progress(Progress {
                 done_bytes,

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use icecore_archive::{ContentHash, FileEntry, FullPath, LayerPath, Manifest, ManifestKeyspace};
+use icecore_archive::{
+    ContentHash, FileEntry, FullPath, LayerPath, Manifest, ManifestKeyspace, total,
+};
 use icecore_mvcc::{Descriptor, KeyspaceName, NamePattern, Timestamp};
 use serde::Serialize;
 
@@ -73,17 +75,14 @@ impl PlannedRestore {
 
     /// Bytes to fetch.
     pub fn stored_bytes(&self) -> u64 {
-        self.files().map(|f| f.file.stored_bytes).sum()
+        total(self.files().map(|f| f.file.stored_bytes))
     }
 }
 
 impl RestorePlan {
     /// Bytes to fetch.
     pub fn stored_bytes(&self) -> u64 {
-        self.keyspaces
-            .iter()
-            .map(PlannedRestore::stored_bytes)
-            .sum()
+        total(self.keyspaces.iter().map(PlannedRestore::stored_bytes))
     }
 }
 
@@ -308,13 +307,18 @@ fn oldest_true_time(
                     from,
                 });
             }
-            Some(from) => oldest = oldest.min(from),
+            // A layer holds nothing of the times before it; where its own history begins later, there is
+            // a gap, and what lies before that is of no use.
+            Some(from) if manifest.start < from => return Ok(oldest.min(from)),
+            Some(from) if layer.introduced => oldest = oldest.min(from),
+            Some(_) => oldest = oldest.min(manifest.start),
             None => {
                 // Only its end is true; a dropped keyspace ends with its drop.
                 let end = layer
                     .descriptor
                     .dropped
-                    .map_or(manifest.end, |dropped| dropped.prev().min(manifest.end));
+                    .map_or(manifest.end, |dropped| dropped.prev().min(manifest.end))
+                    .max(manifest.start);
                 if target < end {
                     let (keyspace, layer) = (keyspace.to_owned(), manifest.layer.to_string());
                     return Err(Error::NoHistory {

@@ -1,6 +1,6 @@
 //! What a restore did.
 
-use icecore_archive::FullPath;
+use icecore_archive::{FullPath, total};
 use icecore_mvcc::Timestamp;
 use serde::Serialize;
 
@@ -53,12 +53,12 @@ impl RestoreReport {
 
     /// Versions in all files.
     pub fn entries(&self) -> u64 {
-        self.keyspaces.iter().map(|k| k.entries).sum()
+        total(self.keyspaces.iter().map(|k| k.entries))
     }
 
     /// Bytes of all files.
     pub fn stored_bytes(&self) -> u64 {
-        self.keyspaces.iter().map(|k| k.stored_bytes).sum()
+        total(self.keyspaces.iter().map(|k| k.stored_bytes))
     }
 }
 
@@ -70,7 +70,7 @@ impl From<&PlannedRestore> for RestoredKeyspace {
             threshold: planned.threshold,
             files: planned.files().count() as u64,
             rewritten_files: planned.files().filter(|f| f.rewrite).count() as u64,
-            entries: planned.files().map(|f| f.file.entries).sum(),
+            entries: total(planned.files().map(|f| f.file.entries)),
             stored_bytes: planned.stored_bytes(),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures::stream::{self, StreamExt};
 use icecore_archive::{
-    BackupSelector, Chain, Collection, FileEntry, LayerEntry, LayerPath, ProgressFn,
+    BackupSelector, Chain, Collection, FileEntry, LayerEntry, LayerPath, ProgressFn, total,
 };
 use serde::Serialize;
 
@@ -90,16 +90,13 @@ pub async fn verify(collection: &Collection, options: &VerifyOptions) -> Result<
         None => collection.chains().await?,
     };
     let mut layers = Vec::new();
-    let total_bytes = chains
-        .iter()
-        .flat_map(Chain::layers)
-        .map(|layer| layer.stored_bytes)
-        .sum();
-    let mut done_bytes = 0;
+    let each = chains.iter().flat_map(Chain::layers);
+    let total_bytes = total(each.map(|layer| layer.stored_bytes));
+    let mut done_bytes = 0_u64;
     for chain in &chains {
         for layer in chain.layers() {
             layers.push(verify_layer(collection, layer, options).await);
-            done_bytes += layer.stored_bytes;
+            done_bytes = done_bytes.saturating_add(layer.stored_bytes);
             if let Some(progress) = &options.progress {
                 progress(icecore_archive::Progress {
                     done_bytes,
@@ -139,7 +136,7 @@ async fn verify_layer(
     };
     let files: Vec<&FileEntry> = manifest.keyspaces.iter().flat_map(|k| &k.files).collect();
     verified.files = files.len() as u64;
-    verified.stored_bytes = files.iter().map(|file| file.stored_bytes).sum();
+    verified.stored_bytes = total(files.iter().map(|file| file.stored_bytes));
     verified.problems = match options.depth {
         Depth::Presence => missing(collection, layer, &files).await,
         Depth::Checksum => {

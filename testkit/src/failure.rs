@@ -10,18 +10,22 @@ pub enum Failure {
     #[error("{0}")]
     Mismatch(String),
     /// An engine call failed.
+    #[cfg(feature = "engine")]
     #[error("engine: {0}")]
     Engine(#[from] icecore_engine::Error),
     /// A collection call failed.
     #[error("archive: {0}")]
     Archive(#[from] icecore_archive::Error),
     /// A garbage-collection call failed.
+    #[cfg(feature = "engine")]
     #[error("gc: {0}")]
     Gc(#[from] icecore_gc::Error),
     /// A backup failed.
+    #[cfg(feature = "engine")]
     #[error("backup: {0}")]
     Backup(#[from] icecore_backup::Error),
     /// A restore failed.
+    #[cfg(feature = "engine")]
     #[error("restore: {0}")]
     Restore(#[from] icecore_restore::Error),
     /// A name, time or key was refused.
@@ -35,6 +39,9 @@ pub enum Failure {
         /// Why.
         reason: String,
     },
+    /// A text is no JSON, or not of that shape.
+    #[error("json: {0}")]
+    Json(#[from] serde_json::Error),
     /// The machine failed.
     #[error("i/o: {0}")]
     Io(#[from] std::io::Error),

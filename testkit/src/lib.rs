@@ -8,22 +8,33 @@
 //! | [`machine`] | what is missing on a machine: a reason to skip a test, and in CI to fail it |
 //! | [`python`] | packages of the Python Package Index, installed once |
 //! | [`servers`] | real object stores on loopback |
+//! | [`fuzz`] | what the fuzz targets check, and a small fuzzer for ordinary tests |
 //! | [`scratch`] | temporary folders, small engines, numbers from the environment |
 //!
 //! A check that does not hold is a [`Failure`], never a panic, so that one driver serves proptest, the
 //! fuzzer and tests that expect a planted bug to be caught. `docs/correctness.md` numbers the
 //! invariants and names the test of each.
+//!
+//! The feature `engine`, on by default, brings all that needs RocksDB.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "engine")]
 pub mod crash;
 mod dice;
 mod failure;
+#[cfg(feature = "engine")]
 pub mod faults;
+pub mod fuzz;
+#[cfg(feature = "engine")]
 pub mod machine;
+#[cfg(feature = "engine")]
 pub mod model;
+#[cfg(feature = "engine")]
 pub mod python;
+#[cfg(feature = "engine")]
 pub mod scratch;
+#[cfg(feature = "engine")]
 pub mod servers;
 
 pub use failure::{Failure, Result};

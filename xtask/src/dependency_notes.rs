@@ -173,6 +173,6 @@ mod tests {
     #[test]
     fn the_page_of_this_workspace_is_true() {
         let workspace = Workspace::locate().unwrap();
-        check(&workspace, &Metadata::read(&workspace).unwrap()).unwrap();
+        check(&workspace, &Metadata::read_with_fuzz(&workspace).unwrap()).unwrap();
     }
 }

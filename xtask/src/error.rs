@@ -72,7 +72,4 @@ pub(crate) enum Error {
         /// Why.
         source: Box<Error>,
     },
-    /// A toolchain that the command cannot do without.
-    #[error("fuzzing needs a nightly toolchain; type: rustup toolchain install nightly")]
-    NoNightly,
 }

@@ -1,16 +1,23 @@
-//! `cargo xtask fuzz`: each target of `fuzz/` for a while, by cargo-fuzz and a nightly toolchain;
-//! and the smoke of `cargo xtask test`, a few seconds a target.
+//! `cargo xtask fuzz`: each target of `fuzz/` for a while, by cargo-fuzz; and the smoke of
+//! `cargo xtask test`, a few seconds a target.
 //!
-//! A target that needs RocksDB names a feature in `required-features`. The smoke leaves those out:
-//! with a sanitizer RocksDB is compiled once more.
+//! A target that needs RocksDB names a feature in `required-features`. It is built with
+//! AddressSanitizer, since the `unsafe` of the house lies beneath it; RocksDB itself is the archive that
+//! all builds link, without the sanitizer's checks but with its `malloc`. The pure targets have no
+//! `unsafe` of ours, and are built without. The smoke runs these alone: they build in a few minutes.
+//!
+//! Inputs that reach new code are kept in `fuzz/corpus/`, what fails in `fuzz/artifacts/`; git ignores
+//! both. `fuzz/seeds/` is where every run begins. What is built stays in cargo's target folder.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::children;
 use crate::error::Error;
-use crate::metadata::{Metadata, Target};
+use crate::fuzz_toolchain::Toolchain;
+use crate::metadata::{self, Metadata, Target};
 use crate::setup;
 use crate::steps::{Context, Outcome};
 use crate::tools;
@@ -19,12 +26,22 @@ use crate::workspace::Workspace;
 /// Seconds a target in the smoke.
 const SMOKE_SECONDS: u64 = 5;
 
+/// An input that takes longer than this hangs.
+const INPUT_SECONDS_MAX: u64 = 60;
+
+/// For targets with few runs a second, which libFuzzer would spend on inputs of a few bytes; and stores in
+/// memory stay for the life of the process.
+const SLOW_TARGET: [&str; 3] = ["-len_control=0", "-max_len=512", "-rss_limit_mb=4096"];
+
 /// What `fuzz` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Seconds that each target runs.
     #[arg(long, default_value_t = 60, value_name = "N")]
     seconds: u64,
+    /// Use the pinned toolchain even where rustup has a nightly.
+    #[arg(long)]
+    pinned: bool,
     /// The targets; all where none is named.
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
@@ -33,13 +50,10 @@ pub(crate) struct Arguments {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::NoNightly`]; [`Error::Absent`] for a target that is not there; [`Error::Failed`] where
-/// a target does not build or finds a fault: cargo-fuzz then prints the input and how to run it.
+/// [`Error::Absent`] for a target that is not there; [`Error::Failed`] where a target does not build
+/// or finds a fault: cargo-fuzz then prints the input and how to run it.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Error> {
     setup::prepare(workspace)?;
-    if !has_nightly(workspace) {
-        return Err(Error::NoNightly);
-    }
     let targets = targets(workspace)?;
     for name in &arguments.targets {
         if !targets.iter().any(|target| target.name == *name) {
@@ -48,10 +62,15 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Er
             });
         }
     }
-    let cargo_fuzz = tools::CARGO_FUZZ.find_or_install(workspace)?;
+    let toolchain = if arguments.pinned {
+        Toolchain::Pinned
+    } else {
+        Toolchain::find(workspace)
+    };
+    let fuzzer = Fuzzer::prepare(workspace, toolchain)?;
     for target in &targets {
         if arguments.targets.is_empty() || arguments.targets.contains(&target.name) {
-            fuzz(workspace, &cargo_fuzz, target, arguments.seconds)?;
+            fuzzer.run(target, arguments.seconds)?;
         }
     }
     Ok(())
@@ -60,35 +79,23 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Er
 /// The step of `cargo xtask test`.
 ///
 /// # Errors
-/// As [`run`], but a machine without a nightly toolchain skips it.
+/// As [`run`].
 pub(crate) fn smoke(context: &mut Context<'_>) -> Result<Outcome, Error> {
     let workspace = context.workspace;
-    if !manifest(workspace).is_file() {
+    if !cfg!(any(target_os = "linux", target_os = "macos")) {
         return Ok(Outcome::Skipped(
-            "this checkout has no fuzz/Cargo.toml".to_owned(),
+            "cargo-fuzz runs on Linux and macOS alone".to_owned(),
         ));
     }
-    if !has_nightly(workspace) {
-        return Ok(Outcome::Skipped(
-            "no nightly toolchain is installed".to_owned(),
-        ));
-    }
-    let cargo_fuzz = tools::CARGO_FUZZ.find_or_install(workspace)?;
-    for target in targets(workspace)?
-        .iter()
-        .filter(|target| target.required_features.is_empty())
-    {
-        fuzz(workspace, &cargo_fuzz, target, SMOKE_SECONDS)?;
+    let fuzzer = Fuzzer::prepare(workspace, Toolchain::find(workspace))?;
+    for target in targets(workspace)?.iter().filter(|target| is_pure(target)) {
+        fuzzer.run(target, SMOKE_SECONDS)?;
     }
     Ok(Outcome::Passed)
 }
 
-fn manifest(workspace: &Workspace) -> PathBuf {
-    workspace.root().join("fuzz/Cargo.toml")
-}
-
 fn targets(workspace: &Workspace) -> Result<Vec<Target>, Error> {
-    let metadata = Metadata::read_manifest(workspace, &manifest(workspace))?;
+    let metadata = Metadata::read_manifest(workspace, &metadata::fuzz_manifest(workspace))?;
     let targets = metadata
         .packages
         .into_iter()
@@ -98,43 +105,72 @@ fn targets(workspace: &Workspace) -> Result<Vec<Target>, Error> {
         .collect())
 }
 
-/// Asks rustup; `cargo +nightly` might download a toolchain that nobody asked for.
-fn has_nightly(workspace: &Workspace) -> bool {
-    let mut rustup = workspace.command("rustup");
-    let list = rustup.args(["toolchain", "list"]).output();
-    list.is_ok_and(|output| lists_nightly(&String::from_utf8_lossy(&output.stdout)))
+fn is_pure(target: &Target) -> bool {
+    target.required_features.is_empty()
 }
 
-fn lists_nightly(toolchains: &str) -> bool {
-    toolchains
-        .lines()
-        .any(|line| line.starts_with("nightly-") || line.starts_with("nightly "))
+/// What all targets of a run are built and run with.
+struct Fuzzer<'a> {
+    workspace: &'a Workspace,
+    toolchain: Toolchain,
+    cargo_fuzz: PathBuf,
+    built: PathBuf,
 }
 
-fn fuzz(
-    workspace: &Workspace,
-    cargo_fuzz: &Path,
-    target: &Target,
-    seconds: u64,
-) -> Result<(), Error> {
-    println!("\n-- fuzz target {}, {seconds} s", target.name);
-    let mut cargo = workspace.cargo_nightly();
-    let path = path_with(cargo_fuzz, &cargo);
-    cargo.env("PATH", path).args(["fuzz", "run"]);
-    if !target.required_features.is_empty() {
+impl<'a> Fuzzer<'a> {
+    fn prepare(workspace: &'a Workspace, toolchain: Toolchain) -> Result<Self, Error> {
+        println!("fuzzing with {}", toolchain.name());
+        Ok(Self {
+            workspace,
+            toolchain,
+            cargo_fuzz: tools::CARGO_FUZZ.find_or_install(workspace)?,
+            built: Metadata::read(workspace)?.target_directory.join("fuzz"),
+        })
+    }
+
+    fn run(&self, target: &Target, seconds: u64) -> Result<(), Error> {
+        println!("\n-- fuzz target {}, {seconds} s", target.name);
+        let folder = self.workspace.root().join("fuzz");
+        let corpus = folder.join("corpus").join(&target.name);
+        fs::create_dir_all(&corpus).map_err(|source| Error::File {
+            action: "create",
+            path: corpus.clone(),
+            source,
+        })?;
+        let mut cargo = self.toolchain.cargo(self.workspace);
+        let path = path_with(&self.cargo_fuzz, &cargo);
+        // cargo-fuzz sets RUSTFLAGS, and then cargo reads none from .cargo/config.toml.
+        if cfg!(target_arch = "x86_64") {
+            cargo.env("RUSTFLAGS", "-Ctarget-feature=+sse4.2,+pclmulqdq");
+        }
+        cargo.env("PATH", path).args(["fuzz", "run"]);
+        cargo.args(build_arguments(target));
+        // Builds with different sanitizers would else evict each other.
         cargo
-            .arg("--features")
-            .arg(target.required_features.join(","));
+            .arg("--target-dir")
+            .arg(self.built.join(sanitizer(target)));
+        cargo.arg(&target.name).arg(corpus);
+        cargo.arg(folder.join("seeds").join(&target.name));
+        cargo.arg("--").arg(format!("-max_total_time={seconds}"));
+        cargo.arg(format!("-timeout={INPUT_SECONDS_MAX}"));
+        if !is_pure(target) {
+            cargo.args(SLOW_TARGET);
+        }
+        children::run(&mut cargo)
     }
-    // cargo-fuzz sets RUSTFLAGS, and then cargo reads none from .cargo/config.toml.
-    if cfg!(target_arch = "x86_64") {
-        cargo.env("RUSTFLAGS", "-Ctarget-feature=+sse4.2,+pclmulqdq");
+}
+
+fn sanitizer(target: &Target) -> &'static str {
+    if is_pure(target) { "none" } else { "address" }
+}
+
+fn build_arguments(target: &Target) -> Vec<String> {
+    let mut arguments = vec!["--sanitizer".to_owned(), sanitizer(target).to_owned()];
+    if !is_pure(target) {
+        let features = target.required_features.join(",");
+        arguments.extend(["--features".to_owned(), features]);
     }
-    cargo
-        .arg(&target.name)
-        .arg("--")
-        .arg(format!("-max_total_time={seconds}"));
-    children::run(&mut cargo)
+    arguments
 }
 
 /// The command's `PATH` with cargo-fuzz's folder at its end, where cargo finds subcommands.
@@ -156,14 +192,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nightly_is_told_from_its_kin() {
-        assert!(lists_nightly(
-            "stable-x86_64 (default)\nnightly-x86_64-unknown-linux-gnu\n"
-        ));
-        assert!(!lists_nightly(
-            "stable-x86_64 (default)\n1.95.0-x86_64 (active)\n"
-        ));
-        assert!(!lists_nightly("my-nightly-fork\n"));
+    fn what_needs_rocksdb_gets_a_sanitizer_and_its_feature() {
+        let target = |features: &[&str]| Target {
+            name: "any".to_owned(),
+            kind: vec!["bin".to_owned()],
+            required_features: features.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(build_arguments(&target(&[])), ["--sanitizer", "none"]);
+        assert_eq!(
+            build_arguments(&target(&["engine"])),
+            ["--sanitizer", "address", "--features", "engine"]
+        );
     }
 
     #[test]

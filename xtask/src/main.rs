@@ -15,8 +15,10 @@ mod dependency_notes;
 mod error;
 mod examples;
 mod fuzz;
+mod fuzz_toolchain;
 mod layers;
 mod libclang;
+mod lock_files;
 mod metadata;
 mod metric_notes;
 mod packages;
@@ -57,7 +59,7 @@ enum Command {
     Test(test::Arguments),
     /// Measure against raw RocksDB with the release profile.
     Bench(bench::Arguments),
-    /// Fuzz each target of `fuzz/` for a while (needs a nightly toolchain).
+    /// Fuzz each target of `fuzz/` for a while.
     Fuzz(fuzz::Arguments),
     /// Run the model test and the crash test far longer than CI does.
     Soak(soak::Arguments),

@@ -14,6 +14,9 @@ use crate::workspace::Workspace;
 pub(crate) struct Metadata {
     /// One entry a member.
     pub(crate) packages: Vec<Package>,
+    /// Where cargo puts what it builds.
+    #[serde(default)]
+    pub(crate) target_directory: PathBuf,
 }
 
 /// A member.
@@ -86,9 +89,23 @@ struct Sources {
 /// # Errors
 /// As [`Metadata::read`].
 pub(crate) fn sources(workspace: &Workspace) -> Result<Vec<Source>, Error> {
+    sources_of(workspace, &workspace.root().join("Cargo.toml"))
+}
+
+/// The same of the workspace of that manifest.
+///
+/// # Errors
+/// As [`Metadata::read`].
+pub(crate) fn sources_of(workspace: &Workspace, manifest: &Path) -> Result<Vec<Source>, Error> {
     let mut cargo = workspace.cargo();
     cargo.args(["metadata", "--locked", "--format-version", "1"]);
+    cargo.arg("--manifest-path").arg(manifest);
     Ok(parse::<Sources>(&children::read_output(&mut cargo)?)?.packages)
+}
+
+/// The manifest of the fuzz targets' package, a workspace of its own.
+pub(crate) fn fuzz_manifest(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("fuzz/Cargo.toml")
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
@@ -106,6 +123,17 @@ impl Metadata {
     /// is not the documented JSON.
     pub(crate) fn read(workspace: &Workspace) -> Result<Self, Error> {
         Self::read_manifest(workspace, &workspace.root().join("Cargo.toml"))
+    }
+
+    /// The members of the workspace itself and the fuzz targets' package, which stands outside.
+    ///
+    /// # Errors
+    /// As [`Metadata::read`].
+    pub(crate) fn read_with_fuzz(workspace: &Workspace) -> Result<Self, Error> {
+        let mut metadata = Self::read(workspace)?;
+        let fuzz = Self::read_manifest(workspace, &fuzz_manifest(workspace))?;
+        metadata.packages.extend(fuzz.packages);
+        Ok(metadata)
     }
 
     /// The members of the workspace of that manifest.

@@ -1,11 +1,12 @@
 //! Rules about what the workspace is made of: licences, duplicate dependencies and sources
-//! (`deny.toml`, read by cargo-deny), the reasons of dependencies, the direction they point in, and
-//! the page of metrics.
+//! (`deny.toml`, read by cargo-deny), the reasons of dependencies, the direction they point in, the
+//! page of metrics, and the second lock file.
 
 use crate::children;
 use crate::dependency_notes;
 use crate::error::Error;
 use crate::layers;
+use crate::lock_files;
 use crate::metadata::Metadata;
 use crate::metric_notes;
 use crate::tools;
@@ -17,11 +18,12 @@ use crate::workspace::Workspace;
 /// [`Error::Rule`] for what is broken; [`Error::Failed`] where cargo-deny says so, or where it
 /// cannot be installed.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Error> {
-    let metadata = Metadata::read(workspace)?;
+    let metadata = Metadata::read_with_fuzz(workspace)?;
     layers::check(&metadata)?;
     dependency_notes::check(workspace, &metadata)?;
     metric_notes::check(workspace)?;
-    println!("layers, docs/dependencies.md and docs/guide/observing.md are in order");
+    lock_files::check(workspace)?;
+    println!("layers, dependency and metric pages, and fuzz/Cargo.lock are in order");
     let mut deny = workspace.command(tools::CARGO_DENY.find_or_install(workspace)?);
     // Advisories need a database from GitHub, which a build must not wait for.
     deny.args([

@@ -126,7 +126,11 @@ mod tests {
     const FAILS: Step = Step {
         name: "three",
         title: "fails",
-        run: |_| Err(Error::NoNightly),
+        run: |_| {
+            Err(Error::Absent {
+                what: "moon".to_owned(),
+            })
+        },
     };
 
     fn run(steps: &[Step]) -> (Result<(), Error>, Vec<String>, Tally) {

@@ -65,13 +65,6 @@ impl Workspace {
         self.command(&self.cargo)
     }
 
-    /// A `cargo +nightly` command: found through `PATH`, where rustup's proxy is.
-    pub(crate) fn cargo_nightly(&self) -> Command {
-        let mut command = self.command("cargo");
-        command.env_remove("RUSTUP_TOOLCHAIN").arg("+nightly");
-        command
-    }
-
     /// Any program, to be run in the top folder with the children's environment.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

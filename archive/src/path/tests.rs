@@ -99,6 +99,12 @@ fn latest_is_no_path() {
         Ok(BackupSelector::Full("a/b".parse().unwrap()))
     );
     assert!("".parse::<BackupSelector>().is_err());
+    // As a path it would display as what means another backup.
+    for text in ["latest", "LATEST", "/LATEST/"] {
+        assert!(text.parse::<FullPath>().is_err(), "{text}");
+    }
+    assert!("/LATEST".parse::<BackupSelector>().is_err());
+    assert!("latest/x".parse::<FullPath>().is_ok());
 }
 
 #[test]

@@ -34,6 +34,14 @@ fn local_paths() {
         uri
     );
     assert!(CollectionUri::from_local_path("relative").is_err());
+    // As a URI these would be read as other directories, or as none.
+    for path in ["/", "/a/../b"] {
+        let refused = CollectionUri::from_local_path(path);
+        assert!(
+            matches!(refused, Err(Error::InvalidUri { .. })),
+            "{path}: {refused:?}"
+        );
+    }
     assert_eq!(parse("memory://x").unwrap().local_path(), None);
 }
 
@@ -141,6 +149,50 @@ fn no_form_shows_a_credential() {
         assert!(!shown.contains("CANARY"), "{shown}");
         assert!(shown.contains("AWS_SECRET_ACCESS_KEY=redacted"), "{shown}");
     }
+}
+
+#[test]
+fn no_refusal_shows_a_password_wherever_it_was_put() {
+    for (text, place) in [
+        ("s3:/key:CANARY@b/p", "s3:/b/p"),
+        ("s3:key:CANARY@b/p", "s3:b/p"),
+        ("key:CANARY@b/p", "key:b/p"),
+        ("s3://key:CAN/CANARY@b/p", "s3://b/p"),
+        ("s3://key:CANARY@x/CANARY@b/p", "s3://b/p"),
+        ("s3://key:CANARY?CANARY@b/p", "s3://…"),
+        ("s3://key:CANARY@x?CANARY@b/p", "s3://…"),
+        ("s3://key:CANARY#CANARY@b/p", "s3://…"),
+    ] {
+        let refusal = parse(text).unwrap_err().to_string();
+        assert!(!refusal.contains("CANARY"), "{text}: {refusal}");
+        assert!(
+            refusal.starts_with(&format!("'{place}' is not")),
+            "{text}: {refusal}"
+        );
+    }
+    // An '@' in a path is no password's.
+    let refusal = parse("s3://b/me@home//p").unwrap_err().to_string();
+    assert!(
+        refusal.starts_with("'s3://b/me@home//p' is not"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn what_a_prefix_holds_is_not_mistaken_for_the_rest_of_a_uri() {
+    for text in [
+        "s3://b/a%3Fb",
+        "s3://b/a%23b",
+        "s3://b/a%25b",
+        "s3://b/a%2541",
+        "memory://m/a%5Cb",
+        "memory://m/%20a%20",
+    ] {
+        let uri = parse(text).unwrap();
+        assert_eq!(uri.to_string(), text);
+        assert_eq!(parse(&uri.to_string()).as_ref(), Ok(&uri));
+    }
+    assert_eq!(parse("s3://b/%61é").unwrap().to_string(), "s3://b/aé");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use icecore_archive::{BackupSelector, Collection, CollectionUri, ContentHash, StoreOptions};
+use icecore_archive::{
+    BackupSelector, Collection, CollectionUri, ContentHash, StoreOptions, total,
+};
 use icecore_engine::Engine;
 use icecore_mvcc::{Clock, KeyspaceName, NamePattern, SystemClock, Timestamp};
 use icecore_restore::{RestoreOptions, RestorePlan, RestoreReport};
@@ -249,7 +251,7 @@ impl From<&RestorePlan> for Plan {
             threshold: since_epoch(keyspace.threshold),
             files: keyspace.files().count() as u64,
             rewritten_files: keyspace.files().filter(|file| file.rewrite).count() as u64,
-            entries: keyspace.files().map(|file| file.file.entries).sum(),
+            entries: total(keyspace.files().map(|file| file.file.entries)),
             stored_bytes: keyspace.stored_bytes(),
         });
         Self {

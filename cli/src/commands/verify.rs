@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use icecore_archive::{BackupSelector, Collection, CollectionUri, StoreOptions};
+use icecore_archive::{BackupSelector, Collection, CollectionUri, StoreOptions, total};
 use icecore_restore::{VerifiedLayer, VerifyOptions};
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ pub(crate) fn run(context: &Context, arguments: &VerifyArguments) -> Result<()> 
             context.line(problem)?;
         }
     }
-    let bytes = verified.layers.iter().map(|layer| layer.stored_bytes).sum();
+    let bytes = total(verified.layers.iter().map(|layer| layer.stored_bytes));
     let elapsed = started.elapsed();
     let sentence = || {
         format!(

@@ -188,6 +188,22 @@ fn a_layer_that_introduces_a_keyspace_again_replaces_what_was_before() {
 }
 
 #[test]
+fn a_layer_says_nothing_of_times_before_it_and_a_gap_ends_the_history() {
+    // A manifest that claims more than its layer holds is not taken at its word.
+    assert_eq!(threshold(&chain([None, Some(50), Some(150)]), 300), 100);
+    assert_eq!(threshold(&chain([Some(10), Some(0), Some(200)]), 300), 10);
+    // One whose history begins inside it has none of what was before.
+    assert_eq!(
+        threshold(&chain([Some(10), Some(100), Some(250)]), 300),
+        250
+    );
+    // A keyspace that lives at the target was not dropped before.
+    let mut dropped = chain([None, None, Some(200)]);
+    dropped[1].keyspaces[0].descriptor.dropped = Some(at(5));
+    assert_eq!(threshold(&dropped, 300), 100);
+}
+
+#[test]
 fn a_time_inside_a_layer_without_history_is_refused() {
     let refused = run(&chain([None, None, None]), 250, &RestoreOptions::default())
         .unwrap_err()
@@ -396,4 +412,18 @@ fn the_same_restore_has_the_same_id() {
             ..RestoreOptions::default()
         })
     );
+}
+
+#[test]
+fn sizes_that_cannot_be_are_added_up_without_a_panic() {
+    let mut large = file(10, 90);
+    large.stored_bytes = u64::MAX;
+    let files = vec![large.clone(), large];
+    let manifests = [layer(
+        0,
+        100,
+        vec![keyspace(descriptor(1, "a"), true, None, files)],
+    )];
+    let plan = run(&manifests, 100, &RestoreOptions::default()).unwrap();
+    assert_eq!(plan.stored_bytes(), u64::MAX);
 }

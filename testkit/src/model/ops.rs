@@ -1,11 +1,12 @@
 //! The operations that a sequence is made of.
 //!
 //! Numbers in them are taken modulo what there is to choose from when the operation comes, so every
-//! sequence means something and may be shortened anywhere.
+//! sequence means something and may be shortened anywhere. A fuzzer makes them of its bytes.
+
+use arbitrary::Arbitrary;
 
 /// An engine's settings and what is done with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[derive(Debug, Clone, PartialEq, Eq, Arbitrary)]
 pub struct Sequence {
     /// How the engines are opened.
     pub setup: Setup,
@@ -14,8 +15,7 @@ pub struct Sequence {
 }
 
 /// How engines are opened, for a whole sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
 pub struct Setup {
     /// Whether RocksDB compacts by itself. If so, a crash is a reopen.
     pub auto_compactions: bool,
@@ -26,8 +26,7 @@ pub struct Setup {
 }
 
 /// One operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[derive(Debug, Clone, PartialEq, Eq, Arbitrary)]
 pub enum Op {
     /// One commit.
     Write {
@@ -144,8 +143,7 @@ pub enum Op {
 }
 
 /// A put or a delete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
 pub struct Write {
     /// Of which keyspace.
     pub keyspace: u8,
@@ -156,8 +154,7 @@ pub struct Write {
 }
 
 /// A transaction and its rival.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[derive(Debug, Clone, PartialEq, Eq, Arbitrary)]
 pub struct Transact {
     /// In which keyspace.
     pub keyspace: u8,
@@ -176,8 +173,7 @@ pub struct Transact {
 }
 
 /// A restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
 pub struct Restore {
     /// Of which chain; 0 is the newest.
     pub chain: u8,
@@ -196,8 +192,7 @@ pub struct Restore {
 }
 
 /// The time to restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
 pub enum Point {
     /// The chain's end.
     Latest,
@@ -208,8 +203,7 @@ pub enum Point {
 }
 
 /// Where a restore goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
 pub enum To {
     /// Into a new engine, which is checked and given up.
     Elsewhere,

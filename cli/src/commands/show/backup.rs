@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use icecore_archive::{
     BackupSelector, Collection, CollectionUri, FileEntry, FileId, LayerKind, Manifest,
-    ManifestKeyspace, StoreOptions,
+    ManifestKeyspace, StoreOptions, total,
 };
 use icecore_mvcc::{KeyRange, KeyspaceName, Timestamp};
 use serde::Serialize;
@@ -171,13 +171,13 @@ fn keyspace_of(
         Ok(name) => (name.database().to_owned(), name.last_segment().to_owned()),
         Err(_) => (String::new(), name.clone()),
     };
-    let sum = |of: fn(&FileEntry) -> u64| keyspace.files.iter().map(of).sum();
+    let sum = |of: fn(&FileEntry) -> u64| total(keyspace.files.iter().map(of));
     let found = |stored: &Stored| {
         let lengths = keyspace
             .files
             .iter()
             .filter_map(|file| stored.get(&file.id));
-        lengths.sum()
+        total(lengths.copied())
     };
     let file = |file: &FileEntry| File {
         path: path(manifest, file.id),

@@ -1,7 +1,7 @@
 //! `show backups`: one listing of the collection, and no manifest.
 
 use clap::Args;
-use icecore_archive::{Chain, Collection, CollectionUri, LayerEntry, StoreOptions};
+use icecore_archive::{Chain, Collection, CollectionUri, LayerEntry, StoreOptions, total};
 use icecore_mvcc::Timestamp;
 use serde::Serialize;
 
@@ -69,8 +69,8 @@ impl From<&Chain> for Shown {
                 .as_ref()
                 .ok()
                 .map(|layer| layer.manifest_hash.to_string()),
-            entries: layers.iter().map(|layer| layer.entries).sum(),
-            stored_bytes: layers.iter().map(|layer| layer.stored_bytes).sum(),
+            entries: total(layers.iter().map(|layer| layer.entries)),
+            stored_bytes: total(layers.iter().map(|layer| layer.stored_bytes)),
             layers: layers.iter().map(Layer::from).collect(),
             problems,
         }
