@@ -26,7 +26,9 @@ server=$!
 } >/dev/null 2>&1 &
 exec 3<&-
 wait $server
+status=$?
 : >.ended
+exit $status
 "#;
 
 /// The server's output, in its folder.
