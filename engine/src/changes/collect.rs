@@ -1,11 +1,10 @@
 //! Reads a window of the commit index into sorted exact stored keys.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use icecore_mvcc::{KeyRange, KeyspaceId, Timestamp, key};
 
-use super::runs::{Arena, Merge, Named, RunFile, RunReader, RunWriter, unnamed};
+use super::runs::{Arena, Merge, RunFile, RunReader, RunWriter, unnamed};
 use super::{ChangeSet, IndexReader, Window};
 use crate::commit::index::{Change, SizeClass, decode};
 use crate::engine::Engine;
@@ -37,10 +36,10 @@ pub(super) struct Piece {
 }
 
 enum PieceKeys {
+    /// Sorted at the first read, by the thread that makes it.
     Memory {
-        arena: Arc<Arena>,
+        arena: Arena,
         at: usize,
-        to: usize,
     },
     File(RunReader),
 }
@@ -55,6 +54,8 @@ struct Gather<'a> {
     runs: Vec<RunFile>,
     /// Bulk loads, whose keys are still to be found.
     spans: Vec<Span>,
+    /// Whether there were any.
+    loaded: bool,
     count: u64,
     /// Beyond so many keys the rest is of no interest.
     limit: u64,
@@ -86,6 +87,7 @@ impl Collected {
             arena: Arena::default(),
             runs: Vec::new(),
             spans: Vec::new(),
+            loaded: false,
             count: 0,
             limit,
         };
@@ -123,17 +125,9 @@ impl Collected {
         };
         match self.keys {
             Keys::Memory(arena) => {
-                let cuts = memory_cuts(&arena, parts);
-                let arena = Arc::new(arena);
-                let spans = cuts.iter().zip(cuts.iter().skip(1));
-                Ok(spans
-                    .map(|(&at, &to)| {
-                        piece(PieceKeys::Memory {
-                            arena: Arc::clone(&arena),
-                            at,
-                            to,
-                        })
-                    })
+                let arenas = arena.cut(parts).into_iter();
+                Ok(arenas
+                    .map(|arena| piece(PieceKeys::Memory { arena, at: 0 }))
                     .collect())
             }
             Keys::Spilled { runs, engine } => {
@@ -160,6 +154,7 @@ impl Gather<'_> {
                 first,
                 last,
             } if keyspace == self.id => {
+                self.loaded = true;
                 self.spans.push(Span {
                     first: first.to_vec(),
                     last: last.to_vec(),
@@ -224,7 +219,10 @@ impl Gather<'_> {
 
     fn finish(mut self, set: ChangeSet) -> Result<Collected> {
         let keys = if self.runs.is_empty() {
-            self.arena.sort();
+            if self.loaded {
+                // The span of a bulk load and another may name a key twice.
+                self.arena.sort();
+            }
             self.count = self.arena.len() as u64;
             Keys::Memory(self.arena)
         } else {
@@ -246,31 +244,39 @@ impl Gather<'_> {
 }
 
 impl Piece {
-    /// The next key, skipping older versions where only the newest of each counts.
-    pub(super) fn next(&mut self) -> Result<Option<Named>> {
+    /// Appends the next key to `out`, skipping older versions where only the newest of each counts, and
+    /// returns the size of its value, or `None` for a tombstone. `None` at the end.
+    pub(super) fn next_into(&mut self, out: &mut Vec<u8>) -> Result<Option<Option<SizeClass>>> {
+        let start = out.len();
         loop {
-            let named = match &mut self.keys {
-                PieceKeys::Memory { at, to, .. } if *at >= *to => None,
-                PieceKeys::Memory { arena, at, .. } => {
+            let put = match &mut self.keys {
+                PieceKeys::Memory { arena, at } => {
+                    arena.sort();
+                    let Some((stored, put)) = arena.get(*at) else {
+                        return Ok(None);
+                    };
                     *at += 1;
-                    arena.get(*at - 1).map(|(stored, put)| Named {
-                        stored: stored.to_vec(),
-                        put,
-                    })
+                    out.extend_from_slice(stored);
+                    put
                 }
-                PieceKeys::File(reader) => reader.next()?,
-            };
-            let Some(named) = named else {
-                return Ok(None);
+                PieceKeys::File(reader) => {
+                    let Some(named) = reader.next()? else {
+                        return Ok(None);
+                    };
+                    out.extend_from_slice(&named.stored);
+                    named.put
+                }
             };
             if self.set == ChangeSet::All {
-                return Ok(Some(named));
+                return Ok(Some(put));
             }
-            let prefix = prefix_of(&named.stored);
+            let prefix = prefix_of(out.get(start..).unwrap_or_default());
             if prefix != self.prefix {
-                self.prefix = prefix.to_vec();
-                return Ok(Some(named));
+                self.prefix.clear();
+                self.prefix.extend_from_slice(prefix);
+                return Ok(Some(put));
             }
+            out.truncate(start);
         }
     }
 }
@@ -305,30 +311,6 @@ fn prefix_of(stored: &[u8]) -> &[u8] {
     key::split(stored)
         .map(|(prefix, _)| prefix)
         .unwrap_or_default()
-}
-
-/// Positions that cut the arena, the first 0 and the last its length.
-fn memory_cuts(arena: &Arena, parts: usize) -> Vec<usize> {
-    let mut cuts = vec![0];
-    for part in 1..parts {
-        let mut cut = arena.len() * part / parts;
-        // Up to the next user key.
-        while cut > 0 && cut < arena.len() && same_user(arena, cut - 1, cut) {
-            cut += 1;
-        }
-        if cut < arena.len() && cuts.last().is_some_and(|last| *last < cut) {
-            cuts.push(cut);
-        }
-    }
-    cuts.push(arena.len());
-    cuts
-}
-
-fn same_user(arena: &Arena, a: usize, b: usize) -> bool {
-    match (arena.get(a), arena.get(b)) {
-        (Some((a, _)), Some((b, _))) => prefix_of(a) == prefix_of(b),
-        _ => false,
-    }
 }
 
 /// Merges runs into one file; also the offsets that cut it, the first 0 and the last its length.

@@ -1,12 +1,12 @@
 //! Fetches the values of exact stored keys in sorted batches.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use icecore_mvcc::{key, value};
 use rocksdb::ReadOptions;
 
 use super::collect::Piece;
-use super::runs::Named;
 use crate::commit::index::SizeClass;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
@@ -25,16 +25,32 @@ pub(super) struct Fetch {
     piece: Piece,
     /// Keeps the window readable.
     _pin: Snapshot,
+    options: ReadOptions,
+    /// The stored keys of the batch, one behind the other.
+    keys: Vec<u8>,
+    named: Vec<Named>,
     rows: VecDeque<VersionRow>,
     done: bool,
 }
 
+/// A key of the batch: where it lies, and the size of its value; `None` for a tombstone.
+struct Named {
+    key: Range<usize>,
+    put: Option<SizeClass>,
+}
+
 impl Fetch {
     pub(super) fn new(keyspace: &Keyspace, piece: Piece, pin: Snapshot) -> Self {
+        let mut options = ReadOptions::default();
+        // One pass over what changed should not push what is hot out of the cache.
+        options.fill_cache(false);
         Self {
             keyspace: keyspace.clone(),
             piece,
             _pin: pin,
+            options,
+            keys: Vec::new(),
+            named: Vec::new(),
             rows: VecDeque::new(),
             done: false,
         }
@@ -55,21 +71,26 @@ impl Fetch {
 
     /// Reads the next batch; `false` at the end.
     fn fill(&mut self) -> Result<bool> {
-        let named = self.next_batch()?;
-        let puts: Vec<&[u8]> = named
-            .iter()
-            .filter(|n| n.put.is_some())
-            .map(|n| n.stored.as_slice())
+        self.name_batch()?;
+        let named = || {
+            let starts = self.named.iter();
+            starts.map(|named| {
+                (
+                    self.keys.get(named.key.clone()).unwrap_or_default(),
+                    named.put,
+                )
+            })
+        };
+        let puts: Vec<&[u8]> = named()
+            .filter_map(|(stored, put)| put.map(|_| stored))
             .collect();
         let cf = self.keyspace.space().cf();
-        let mut options = ReadOptions::default();
-        // One pass over what changed should not push what is hot out of the cache.
-        options.fill_cache(false);
         let mut values = cf
             .db()
-            .batched_multi_get_cf_opt(cf.handle(), puts, true, &options)
+            .batched_multi_get_cf_opt(cf.handle(), puts, true, &self.options)
             .into_iter();
-        for Named { stored, put } in &named {
+        let mut rows = std::mem::take(&mut self.rows);
+        for (stored, put) in named() {
             let (user, ts) = key::decode_key(stored)?;
             let value = if put.is_none() {
                 None
@@ -84,30 +105,30 @@ impl Fetch {
                     .into_option()
                     .map(<[u8]>::to_vec)
             };
-            self.rows.push_back(VersionRow {
-                key: user,
-                ts,
-                value,
-            });
+            let key = user;
+            rows.push_back(VersionRow { key, ts, value });
         }
-        Ok(!named.is_empty())
+        self.rows = rows;
+        Ok(!self.named.is_empty())
     }
 
-    /// The next keys whose values are read together.
-    fn next_batch(&mut self) -> Result<Vec<Named>> {
-        let mut named = Vec::new();
-        let mut bytes = 0_usize;
-        while named.len() < MAX_BATCH_KEYS && bytes < BATCH_BYTES {
-            let Some(next) = self.piece.next()? else {
+    /// Names the next keys whose values are read together.
+    fn name_batch(&mut self) -> Result<()> {
+        self.keys.clear();
+        self.named.clear();
+        let mut value_bytes = 0_usize;
+        while self.named.len() < MAX_BATCH_KEYS
+            && self.keys.len().saturating_add(value_bytes) < BATCH_BYTES
+        {
+            let start = self.keys.len();
+            let Some(put) = self.piece.next_into(&mut self.keys)? else {
                 break;
             };
-            let value_bytes = next.put.map_or(0, SizeClass::max_bytes);
-            bytes = bytes
-                .saturating_add(next.stored.len())
-                .saturating_add(value_bytes);
-            named.push(next);
+            value_bytes = value_bytes.saturating_add(put.map_or(0, SizeClass::max_bytes));
+            let key = start..self.keys.len();
+            self.named.push(Named { key, put });
         }
-        Ok(named)
+        Ok(())
     }
 }
 

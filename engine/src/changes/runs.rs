@@ -9,8 +9,13 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
+use icecore_mvcc::key;
+
 use crate::commit::index::{SizeClass, put_varint};
 use crate::error::{Error, Result};
+
+/// Keys looked at to cut an arena into parts, for each of them.
+const SAMPLES_PER_PART: usize = 512;
 
 /// A stored key, and the size of its value; `None` for a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,12 +27,17 @@ pub(super) struct Named {
 /// Keys in memory, back to back.
 #[derive(Default)]
 pub(super) struct Arena {
-    bytes: Vec<u8>,
+    /// Shared by the arenas that one was cut into.
+    bytes: Arc<Vec<u8>>,
     slots: Vec<Slot>,
+    sorted: bool,
 }
 
 /// Where a key lies.
+#[derive(Clone, Copy)]
 struct Slot {
+    /// The key's first bytes, so that most comparisons need not fetch the key.
+    head: u64,
     start: usize,
     length: usize,
     put: Option<SizeClass>,
@@ -35,13 +45,17 @@ struct Slot {
 
 impl Arena {
     pub(super) fn push(&mut self, put: Option<SizeClass>, encode: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        encode(&mut self.bytes);
+        // Not shared while it grows, so nothing is copied.
+        let bytes = Arc::make_mut(&mut self.bytes);
+        let start = bytes.len();
+        encode(bytes);
         self.slots.push(Slot {
+            head: head_of(bytes.get(start..).unwrap_or_default()),
             start,
-            length: self.bytes.len() - start,
+            length: bytes.len() - start,
             put,
         });
+        self.sorted = false;
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -53,20 +67,64 @@ impl Arena {
     }
 
     pub(super) fn get(&self, index: usize) -> Option<(&[u8], Option<SizeClass>)> {
-        let Slot { start, length, put } = *self.slots.get(index)?;
+        let Slot {
+            start, length, put, ..
+        } = *self.slots.get(index)?;
         Some((self.bytes.get(start..start + length)?, put))
     }
 
     /// Sorts by key; a key named twice (by a bulk load's span and again) stays once.
     pub(super) fn sort(&mut self) {
-        let bytes = &self.bytes;
-        let key = |slot: &Slot| {
-            bytes
-                .get(slot.start..slot.start + slot.length)
-                .unwrap_or_default()
+        if self.sorted {
+            return;
+        }
+        let bytes = self.bytes.as_slice();
+        self.slots.sort_unstable_by(|a, b| {
+            let heads = a.head.cmp(&b.head);
+            heads.then_with(|| a.key(bytes).cmp(b.key(bytes)))
+        });
+        self.slots
+            .dedup_by(|a, b| a.head == b.head && a.key(bytes) == b.key(bytes));
+        self.sorted = true;
+    }
+
+    /// Cuts the keys into up to `parts` arenas of similar count, in order and between user keys. They
+    /// need not be sorted yet: whoever reads a part sorts it.
+    pub(super) fn cut(self, parts: usize) -> Vec<Self> {
+        let splitters = self.splitters(parts);
+        if splitters.is_empty() {
+            return vec![self];
+        }
+        let mut slots: Vec<Vec<Slot>> = vec![Vec::new(); splitters.len() + 1];
+        for slot in self.slots {
+            let key = slot.key(&self.bytes);
+            let part = splitters.partition_point(|splitter| splitter.as_slice() <= key);
+            if let Some(part) = slots.get_mut(part) {
+                part.push(slot);
+            }
+        }
+        let arena = |slots| Self {
+            bytes: Arc::clone(&self.bytes),
+            slots,
+            sorted: self.sorted,
         };
-        self.slots.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-        self.slots.dedup_by(|a, b| key(a) == key(b));
+        slots.into_iter().map(arena).collect()
+    }
+
+    /// Prefixes, which sort before the versions of their keys, of a sample of the keys at which
+    /// `parts` of similar count begin.
+    fn splitters(&self, parts: usize) -> Vec<Vec<u8>> {
+        let step = (self.slots.len() / (parts * SAMPLES_PER_PART)).max(1);
+        let sampled = self.slots.iter().step_by(step);
+        let mut sample: Vec<&[u8]> = sampled.map(|slot| slot.key(&self.bytes)).collect();
+        sample.sort_unstable();
+        let mut splitters: Vec<Vec<u8>> = (1..parts)
+            .filter_map(|part| sample.get(sample.len() * part / parts))
+            .filter_map(|stored| key::split(stored))
+            .map(|(prefix, _)| prefix.to_vec())
+            .collect();
+        splitters.dedup();
+        splitters
     }
 
     /// Writes the sorted keys to an unnamed file and forgets them.
@@ -81,6 +139,23 @@ impl Arena {
         *self = Self::default();
         writer.finish()
     }
+}
+
+impl Slot {
+    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes
+            .get(self.start..self.start + self.length)
+            .unwrap_or_default()
+    }
+}
+
+/// The first eight bytes as a number that sorts as they do; a shorter key's are followed by zeros.
+fn head_of(key: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    for (to, from) in head.iter_mut().zip(key) {
+        *to = *from;
+    }
+    u64::from_be_bytes(head)
 }
 
 /// A sorted file of keys.
