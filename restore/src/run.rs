@@ -51,7 +51,6 @@ pub async fn restore(
             keyspace.map(|keyspace| Publish {
                 keyspace,
                 threshold: planned.threshold,
-                existed_since: planned.existed_since,
             })
         })
         .collect();

@@ -243,7 +243,7 @@ async fn a_local_file_that_is_missing_is_named() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "could not read /nowhere/at/all.sst: No such file or directory (os error 2)"
+        "could not read /nowhere/at/all.sst: No such file or directory (os error 2); mend that, then run again"
     );
 }
 
