@@ -97,7 +97,7 @@ impl Stage {
         let keyspace = self.engine.keyspace("bank.accounts").unwrap();
         keyspace.delete(vec![1], Durability::Sync).unwrap();
         keyspace
-            .put(vec![2], b"new".to_vec(), Durability::Sync)
+            .put(vec![2], b"new", Durability::Sync)
             .unwrap();
     }
 }

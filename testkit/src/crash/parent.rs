@@ -227,7 +227,7 @@ impl Harness {
             );
             *before = held;
         }
-        let ts = keyspace.put(b"parent".to_vec(), b"".to_vec(), Durability::Sync)?;
+        let ts = keyspace.put(b"parent", b"", Durability::Sync)?;
         let newest = self.times.last().copied().unwrap_or(Timestamp::MIN);
         ensure!(
             ts > newest && self.times.insert(ts),

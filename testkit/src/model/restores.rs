@@ -154,9 +154,9 @@ impl World {
     ) -> Result<()> {
         for (id, known) in &mut known.keyspaces {
             let keyspace = engine.keyspace_by_id(*id)?;
-            let ts = keyspace.put(b"a".to_vec(), b"after".to_vec(), Durability::Buffered)?;
+            let ts = keyspace.put(b"a", b"after", Durability::Buffered)?;
             known.rows.put(b"a", ts, b"after");
-            let ts = keyspace.delete(b"b".to_vec(), Durability::Buffered)?;
+            let ts = keyspace.delete(b"b", Durability::Buffered)?;
             known.rows.delete(b"b", ts);
         }
         known.times.insert(engine.visible());
