@@ -62,6 +62,18 @@ pub enum Error {
         /// The backup's end time.
         end: Timestamp,
     },
+    /// What is selected was restored here only after the end.
+    #[error(
+        "no keyspace as of {end}: {keyspace} was restored here only at {restored}, and what it was before belongs to the database it came from; back up as of {restored} or later, with --revision-history to take that past along"
+    )]
+    RestoredLater {
+        /// The keyspace.
+        keyspace: String,
+        /// The backup's end time.
+        end: Timestamp,
+        /// When it was restored.
+        restored: Timestamp,
+    },
     /// A window of history is gone.
     #[error(
         "protected ts verification error: the incremental needs keyspace {keyspace} from {start} on, but its garbage-collection threshold is {threshold}; take a full backup, and keep a protected timestamp or a longer GC TTL for the next chain"

@@ -68,6 +68,8 @@ pub struct Inputs<'a> {
     pub end: Timestamp,
     /// The keyspaces that were live at the end time; with history also those dropped in the window.
     pub live: &'a [Descriptor],
+    /// The keyspaces that the engine has by now; what was restored after the end is told from them.
+    pub present: &'a [Descriptor],
     /// The selection asked for; empty for all, or for the chain's.
     pub patterns: &'a [NamePattern],
     /// Whether every version in the window is kept.
@@ -78,7 +80,7 @@ pub struct Inputs<'a> {
 ///
 /// # Errors
 /// [`Error::OtherEngine`], [`Error::NotAfterChain`], [`Error::OtherScope`],
-/// [`Error::NothingMatches`].
+/// [`Error::NothingMatches`], [`Error::RestoredLater`].
 pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
     let asked: Vec<String> = inputs.patterns.iter().map(ToString::to_string).collect();
     let (whole_engine, patterns) = match inputs.parent {
@@ -163,29 +165,50 @@ fn select<'a>(
     whole_engine: bool,
     patterns: &[String],
 ) -> Result<Vec<&'a Descriptor>> {
-    if whole_engine {
-        return Ok(inputs.live.iter().collect());
-    }
     let parsed: icecore_mvcc::Result<Vec<NamePattern>> =
         patterns.iter().map(|p| NamePattern::parse(p)).collect();
     let parsed = parsed.map_err(icecore_engine::Error::from)?;
-    let selected: Vec<&Descriptor> = inputs
-        .live
-        .iter()
-        .filter(|d| parsed.iter().any(|p| p.matches(&d.name)))
-        .collect();
+    let is_meant =
+        |d: &Descriptor| whole_engine || parsed.iter().any(|pattern| pattern.matches(&d.name));
+    check_restored_later(inputs, is_meant)?;
     // A chain goes on when its keyspaces are gone: that is what the incremental records.
-    if inputs.parent.is_none()
-        && let Some(pattern) = parsed
-            .iter()
-            .find(|p| !inputs.live.iter().any(|d| p.matches(&d.name)))
-    {
-        return Err(Error::NothingMatches {
-            pattern: pattern.to_string(),
-            end: inputs.end,
-        });
+    if inputs.parent.is_none() {
+        for pattern in &parsed {
+            check_restored_later(inputs, |d| pattern.matches(&d.name))?;
+            check_matched(inputs, pattern)?;
+        }
     }
-    Ok(selected)
+    Ok(inputs.live.iter().filter(|d| is_meant(d)).collect())
+}
+
+fn check_matched(inputs: &Inputs<'_>, pattern: &NamePattern) -> Result<()> {
+    if inputs.live.iter().any(|d| pattern.matches(&d.name)) {
+        return Ok(());
+    }
+    Err(Error::NothingMatches {
+        pattern: pattern.to_string(),
+        end: inputs.end,
+    })
+}
+
+/// Where no keyspace that is meant was there at the end, but one was restored since, its past may be what
+/// is wanted; and where that past ends, nothing records.
+fn check_restored_later(inputs: &Inputs<'_>, is_meant: impl Fn(&Descriptor) -> bool) -> Result<()> {
+    let was_there = |d: &Descriptor| d.is_live_at(inputs.end) && is_meant(d);
+    if inputs.live.iter().any(was_there) {
+        return Ok(());
+    }
+    let restored = inputs.present.iter().filter(|d| is_meant(d));
+    let restored = restored.filter_map(|d| Some((d.restored()?, d)));
+    let later = restored.filter(|(restored, _)| *restored > inputs.end);
+    let first = later.min_by_key(|(restored, _)| *restored);
+    first.map_or(Ok(()), |(restored, keyspace)| {
+        Err(Error::RestoredLater {
+            keyspace: keyspace.name.clone(),
+            end: inputs.end,
+            restored,
+        })
+    })
 }
 
 fn is_introduced(now: &Descriptor, before: Option<&Descriptor>, chain_end: Timestamp) -> bool {

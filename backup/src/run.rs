@@ -115,6 +115,8 @@ async fn prepare(
                 .map_or(Timestamp::MIN, |(_, manifest)| manifest.end);
             live.extend(dropped_within(&engine, after, at.timestamp()));
         }
+        let present = engine.all_keyspaces().into_iter();
+        let present: Vec<_> = present.map(|keyspace| keyspace.descriptor()).collect();
         let inputs = Inputs {
             engine_id: engine.id(),
             parent: parent
@@ -122,6 +124,7 @@ async fn prepare(
                 .map(|(chain, manifest)| Parent { chain, manifest }),
             end: at.timestamp(),
             live: &live,
+            present: &present,
             patterns: &options.keyspaces,
             revision_history: options.revision_history,
         };

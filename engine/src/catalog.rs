@@ -121,7 +121,6 @@ impl Engine {
             dropped: None,
             introduced: ts,
             index_since: Timestamp::MIN,
-            existed_since: None,
         };
         let ts = self.commit_at(
             |ts| self.descriptor_batch(&describe(ts)),
@@ -230,9 +229,6 @@ impl Engine {
 
     /// The keyspaces that were live at a time, by id, as they were described then.
     ///
-    /// A restored keyspace counts from before its restore on, as far as its history goes back here, but
-    /// where another one had its name then; of two of one name the one that was restored last.
-    ///
     /// # Errors
     /// [`Error::BelowThreshold`] when the system keyspace's own history does not reach back so
     /// far; [`Error::InFuture`].
@@ -243,25 +239,7 @@ impl Engine {
             .iter()
             .map(|(_, json)| decode_descriptor(json))
             .collect();
-        let mut live: Vec<Descriptor> = all?.into_iter().filter(|d| d.is_live_at(at)).collect();
-        live.extend(self.restored_later(at, &live));
-        live.sort_by_key(|d| d.id);
-        Ok(live)
-    }
-
-    /// Keyspaces that were restored after a time, and whose history reaches back to it.
-    fn restored_later(&self, at: Timestamp, live: &[Descriptor]) -> Vec<Descriptor> {
-        let mut by_name = BTreeMap::new();
-        for space in self.catalog().all() {
-            let then = space.descriptor().before_restore(at);
-            let Some(then) = then.filter(|_| space.threshold() <= at) else {
-                continue;
-            };
-            if !live.iter().any(|d| d.name == then.name) {
-                by_name.insert(then.name.clone(), then);
-            }
-        }
-        by_name.into_values().collect()
+        Ok(all?.into_iter().filter(|d| d.is_live_at(at)).collect())
     }
 
     /// Whether a keyspace was ever created or restored here, even if it is gone.

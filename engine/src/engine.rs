@@ -487,6 +487,5 @@ fn system_descriptor() -> Descriptor {
         dropped: None,
         introduced: Timestamp::MIN,
         index_since: Timestamp::MIN,
-        existed_since: None,
     }
 }

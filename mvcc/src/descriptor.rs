@@ -134,10 +134,6 @@ pub struct Descriptor {
     pub introduced: Timestamp,
     /// The commit index covers every version in it that is newer than this.
     pub index_since: Timestamp,
-    /// For a restored keyspace: since when it existed where its history comes from. `None` where it was
-    /// created, not restored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub existed_since: Option<Timestamp>,
 }
 
 impl Descriptor {
@@ -147,20 +143,11 @@ impl Descriptor {
         self.created <= at && self.dropped.is_none_or(|dropped| at < dropped)
     }
 
-    /// A restored keyspace as it was at a time before the restore, where its history comes from: what a
-    /// backup as of that time holds. `None` if it did not exist then, or was restored by then.
-    ///
-    /// Its settings are those it has here. Whether its history can be read so far back is not told.
+    /// When a restore published it, if it came by one: the commit index then begins with it.
     #[must_use]
-    pub fn before_restore(&self, at: Timestamp) -> Option<Self> {
-        let since = self.existed_since?;
-        (since <= at && at < self.created).then(|| Self {
-            created: since,
-            dropped: None,
-            introduced: since,
-            existed_since: None,
-            ..self.clone()
-        })
+    pub fn restored(&self) -> Option<Timestamp> {
+        let by_restore = self.index_since > Timestamp::MIN && self.index_since == self.created;
+        by_restore.then_some(self.created)
     }
 }
 

@@ -36,16 +36,16 @@ pub enum Error {
         /// The names that there are.
         available: String,
     },
-    /// The time lies before all keyspaces of the backup.
+    /// No keyspace existed at the time, and one came later.
     #[error(
-        "backup {full} holds no keyspace as of {target}: the first, {keyspace}, has existed since {since}; choose a time from then until {until}"
+        "backup {full} holds no keyspace as of {target}: {keyspace} has existed only since {since}; choose a time from then until {until}"
     )]
     BeforeKeyspaces {
         /// The full backup that the chain begins with.
         full: String,
         /// The time asked for.
         target: Timestamp,
-        /// The keyspace that existed first.
+        /// The first keyspace that came later.
         keyspace: String,
         /// Since when.
         since: Timestamp,

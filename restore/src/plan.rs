@@ -42,8 +42,6 @@ pub struct PlannedRestore {
     pub source: Descriptor,
     /// Reads below this time will be refused.
     pub threshold: Timestamp,
-    /// Since when it existed where its history comes from.
-    pub existed_since: Timestamp,
     /// What is applied, oldest layer first.
     pub layers: Vec<PlannedLayer>,
 }
@@ -98,9 +96,14 @@ pub fn plan(
     options: &RestoreOptions,
 ) -> Result<RestorePlan> {
     let last = manifests.last().ok_or(icecore_archive::Error::EmptyChain)?;
-    let live = live_at(last, target);
+    let live: Vec<&ManifestKeyspace> = last
+        .keyspaces
+        .iter()
+        .filter(|k| k.descriptor.is_live_at(target))
+        .collect();
+    check_none_is_lost(manifests, target, &options.keyspaces)?;
     if live.is_empty() {
-        check_after_the_first(full, manifests, target)?;
+        check_that_none_came_later(full, manifests, target)?;
     }
     let selected = select(&live, target, &options.keyspaces)?;
     let names = names(&selected, options)?;
@@ -126,42 +129,51 @@ pub fn plan(
     })
 }
 
-/// The keyspaces as of the target. One that was restored later counts as far as its history in this
-/// layer goes back, but where another one had its name then: as `Engine::descriptors_at` has it.
-fn live_at(last: &Manifest, target: Timestamp) -> Vec<&ManifestKeyspace> {
-    let is_live = |k: &&ManifestKeyspace| k.descriptor.is_live_at(target);
-    let mut live: Vec<&ManifestKeyspace> = last.keyspaces.iter().filter(is_live).collect();
-    let mut earlier: BTreeMap<&str, &ManifestKeyspace> = BTreeMap::new();
-    for keyspace in &last.keyspaces {
-        let reaches_back = keyspace.revision_start.is_some_and(|from| from <= target);
-        if reaches_back && keyspace.descriptor.before_restore(target).is_some() {
-            earlier.insert(&keyspace.descriptor.name, keyspace);
-        }
-    }
-    earlier.retain(|name, _| !live.iter().any(|k| k.descriptor.name == *name));
-    live.extend(earlier.into_values());
-    live.sort_by_key(|k| k.descriptor.id);
-    live
+/// What the layer before the last holds, and the last does not, was dropped within the last one's window,
+/// and its history there is gone. Whether it existed at a time in the window cannot be told.
+fn check_none_is_lost(
+    manifests: &[Manifest],
+    target: Timestamp,
+    patterns: &[NamePattern],
+) -> Result<()> {
+    let [.., before, last] = manifests else {
+        return Ok(());
+    };
+    let is_listed = |d: &Descriptor| last.keyspaces.iter().any(|k| k.descriptor.id == d.id);
+    let mut lived = before.keyspaces.iter().map(|k| &k.descriptor).filter(|d| {
+        d.dropped.is_none() && (patterns.is_empty() || patterns.iter().any(|p| p.matches(&d.name)))
+    });
+    let lost = lived.find(|d| target < last.end && !is_listed(d));
+    lost.map_or(Ok(()), |lost| {
+        Err(Error::NoHistory {
+            keyspace: lost.name.clone(),
+            target,
+            layer: last.layer.to_string(),
+            from: last.end,
+        })
+    })
 }
 
-/// Since when a keyspace exists, here or where its history comes from.
-fn existed_since(descriptor: &Descriptor) -> Timestamp {
-    descriptor.existed_since.unwrap_or(descriptor.created)
-}
-
-/// A target before all keyspaces is a slip: what would come back is nothing. Where all that there were
-/// had been dropped by then, or a whole engine never had one, nothing is what there was.
-fn check_after_the_first(full: &FullPath, manifests: &[Manifest], target: Timestamp) -> Result<()> {
-    let all = manifests.iter().flat_map(|m| &m.keyspaces);
-    let first = all.map(|k| &k.descriptor).min_by_key(|d| existed_since(d));
-    let Some(first) = first.filter(|first| target < existed_since(first)) else {
+/// A target before all keyspaces is a slip: what would come back is nothing. So is one before a restore:
+/// what was restored had a past, but not here. Where all that there were had been dropped by then, or a
+/// whole engine never had one, nothing is what there was.
+fn check_that_none_came_later(
+    full: &FullPath,
+    manifests: &[Manifest],
+    target: Timestamp,
+) -> Result<()> {
+    let layers = || manifests.iter().flat_map(|m| &m.keyspaces);
+    let all = || layers().map(|k| &k.descriptor);
+    let had_any = all().any(|d| d.created <= target);
+    let is_meant = |d: &&Descriptor| target < d.created && (!had_any || d.restored().is_some());
+    let Some(first) = all().filter(is_meant).min_by_key(|d| d.created) else {
         return Ok(());
     };
     Err(Error::BeforeKeyspaces {
         full: full.to_string(),
         target,
         keyspace: first.name.clone(),
-        since: existed_since(first),
+        since: first.created,
         until: manifests.last().map_or(target, |last| last.end),
     })
 }
@@ -238,7 +250,6 @@ fn plan_keyspace(
             name,
             source: source.clone(),
             threshold: target,
-            existed_since: existed_since(source),
             layers: Vec::new(),
         });
     }
@@ -284,7 +295,6 @@ fn plan_keyspace(
         } else {
             true_from
         },
-        existed_since: existed_since(source),
         layers: layers.collect(),
     })
 }

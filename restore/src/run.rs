@@ -38,21 +38,19 @@ pub async fn restore(
         progress,
         total_bytes,
     )?);
-    let keyspaces = stream::iter(&plan.keyspaces)
-        .map(|planned| bring(Arc::clone(&fetcher), &plan.restore_id, planned))
+    let begun = begin(engine, &plan).await?;
+    let keyspaces = stream::iter(begun.iter().zip(&plan.keyspaces))
+        .map(|(hidden, planned)| bring(Arc::clone(&fetcher), hidden, planned))
         .buffered(threads);
     // All of them end before this returns, whichever fails: none may be at work on the engine then.
-    let restored: Vec<Result<Option<RestoringKeyspace>>> = keyspaces.collect().await;
-    let restored: Result<Vec<Option<RestoringKeyspace>>> = restored.into_iter().collect();
-    let publish: Vec<Publish> = restored?
+    let brought: Vec<Result<()>> = keyspaces.collect().await;
+    brought.into_iter().collect::<Result<()>>()?;
+    let publish: Vec<Publish> = begun
         .into_iter()
         .zip(&plan.keyspaces)
-        .filter_map(|(keyspace, planned)| {
-            keyspace.map(|keyspace| Publish {
-                keyspace,
-                threshold: planned.threshold,
-                existed_since: planned.existed_since,
-            })
+        .map(|(keyspace, planned)| Publish {
+            keyspace,
+            threshold: planned.threshold,
         })
         .collect();
     let (target, publisher) = (plan.target, engine.clone());
@@ -144,32 +142,39 @@ fn preflight(engine: &Engine, plan: &RestorePlan) -> Result<()> {
     Ok(())
 }
 
-/// Fetches and ingests one keyspace's layers, oldest first. `None` when another one failed.
+/// Begins all keyspaces, in their order, before anything is fetched: where a name is held, no other name
+/// is left begun for long.
+async fn begin(engine: &Engine, plan: &RestorePlan) -> Result<Vec<RestoringKeyspace>> {
+    let (engine, id) = (engine.clone(), plan.restore_id.clone());
+    let wanted: Vec<_> = plan
+        .keyspaces
+        .iter()
+        .map(|planned| (planned.name.clone(), planned.source.settings.clone()))
+        .collect();
+    blocking(move || {
+        let begun = wanted
+            .into_iter()
+            .map(|(name, settings)| engine.begin_restore(&id, &name, settings));
+        Ok(begun.collect::<icecore_engine::Result<Vec<_>>>()?)
+    })
+    .await
+}
+
+/// Fetches and ingests one keyspace's layers, oldest first. Ends early when another one failed.
 async fn bring(
     fetcher: Arc<Fetcher>,
-    restore_id: &str,
+    hidden: &RestoringKeyspace,
     planned: &PlannedRestore,
-) -> Result<Option<RestoringKeyspace>> {
-    let brought = bring_layers(&fetcher, restore_id, planned).await;
+) -> Result<()> {
+    let brought = bring_layers(&fetcher, hidden, planned).await;
     brought.inspect_err(|_| fetcher.stop())
 }
 
 async fn bring_layers(
     fetcher: &Fetcher,
-    restore_id: &str,
+    hidden: &RestoringKeyspace,
     planned: &PlannedRestore,
-) -> Result<Option<RestoringKeyspace>> {
-    let (engine, id) = (fetcher.engine.clone(), restore_id.to_owned());
-    let (name, settings) = (planned.name.clone(), planned.source.settings.clone());
-    if fetcher.stopped() {
-        return Ok(None);
-    }
-    let hidden = blocking(move || {
-        engine
-            .begin_restore(&id, &name, settings)
-            .map_err(Error::from)
-    })
-    .await?;
+) -> Result<()> {
     let ingested = hidden.ingested();
     for layer in &planned.layers {
         let tag = layer.path.to_string();
@@ -177,11 +182,12 @@ async fn bring_layers(
             fetcher.skip(layer);
             continue;
         }
+        // The one that failed tells why.
         let Some(files) = fetcher.layer(layer).await? else {
-            return Ok(None);
+            return Ok(());
         };
         let keyspace = hidden.clone();
         blocking(move || keyspace.ingest(&tag, &files).map_err(Error::from)).await?;
     }
-    Ok(Some(hidden))
+    Ok(())
 }

@@ -26,7 +26,6 @@ fn descriptor(id: u32, name: &str) -> Descriptor {
         dropped: None,
         introduced: time(1_644_000_000_000_000_000),
         index_since: time(1_644_000_000_000_000_000),
-        existed_since: None,
     }
 }
 

@@ -78,7 +78,6 @@ pub(crate) fn manifest(
         dropped: None,
         introduced: Timestamp::from_nanos(1),
         index_since: Timestamp::MIN,
-        existed_since: None,
     };
     let incremental = writer.parent_manifest().is_some();
     Manifest {

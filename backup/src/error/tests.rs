@@ -8,8 +8,8 @@ use icecore_mvcc::{EngineId, Timestamp};
 use super::Error;
 
 error_names!(Error:
-    Engine, Archive, Protection, OtherEngine, NotAfterChain, OtherScope, NothingMatches, GcGap,
-    InvalidOption,
+    Engine, Archive, Protection, OtherEngine, NotAfterChain, OtherScope, NothingMatches,
+    RestoredLater, GcGap, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -44,6 +44,11 @@ fn all() -> Vec<Error> {
         Error::NothingMatches {
             pattern: "zoo.*".to_owned(),
             end: time(0),
+        },
+        Error::RestoredLater {
+            keyspace: "bank.accounts".to_owned(),
+            end: time(0),
+            restored: time(10),
         },
         Error::GcGap {
             keyspace: "bank.accounts".to_owned(),

@@ -18,7 +18,6 @@ fn descriptor(id: u32, name: &str, introduced: u64) -> Descriptor {
         dropped: None,
         introduced: at(introduced),
         index_since: Timestamp::MIN,
-        existed_since: None,
     }
 }
 
@@ -58,6 +57,17 @@ fn run(
     live: &[Descriptor],
     patterns: &[&str],
 ) -> Result<BackupPlan> {
+    run_with(parent, end, live, live, patterns)
+}
+
+/// With what the engine has by now.
+fn run_with(
+    parent: Option<&Manifest>,
+    end: u64,
+    live: &[Descriptor],
+    present: &[Descriptor],
+    patterns: &[&str],
+) -> Result<BackupPlan> {
     let patterns: Vec<NamePattern> = patterns
         .iter()
         .map(|p| NamePattern::parse(p).unwrap())
@@ -70,6 +80,7 @@ fn run(
         }),
         end: at(end),
         live,
+        present,
         patterns: &patterns,
         revision_history: false,
     })
@@ -158,4 +169,80 @@ fn refusals_name_both_sides() {
 fn a_chain_goes_on_when_its_keyspaces_are_gone() {
     let parent = parent(50, &["a"], &[descriptor(1, "a", 5)]);
     assert_eq!(run(Some(&parent), 100, &[], &[]).unwrap().keyspaces, []);
+}
+
+fn restored(id: u32, name: &str, at_time: u64) -> Descriptor {
+    Descriptor {
+        index_since: at(at_time),
+        ..descriptor(id, name, at_time)
+    }
+}
+
+/// Bug: a backup as of a time before the restore of all that it selects held nothing, and said so in a
+/// warning at most.
+#[test]
+fn a_time_before_the_restore_of_all_that_is_selected_is_refused() {
+    let audit = descriptor(1, "audit", 5);
+    let gone = Descriptor {
+        dropped: Some(at(60)),
+        ..descriptor(2, "old", 5)
+    };
+    let present = [
+        audit.clone(),
+        gone.clone(),
+        restored(4, "bank.b", 80),
+        restored(3, "bank.a", 70),
+        restored(5, "old", 80),
+    ];
+    let refused = |parent: Option<&Manifest>, live: &[Descriptor], patterns: &[&str]| {
+        let planned = run_with(parent, 65, live, &present, patterns);
+        match planned.unwrap_err() {
+            Error::RestoredLater {
+                keyspace,
+                end,
+                restored,
+            } => (keyspace, end.nanos(), restored.nanos()),
+            other => panic!("{other}"),
+        }
+    };
+    let bank = ("bank.a".to_owned(), 65, 70);
+    assert_eq!(refused(None, &[], &[]), bank);
+    // History of what was dropped before is no keyspace as of the end.
+    assert_eq!(refused(None, std::slice::from_ref(&gone), &[]), bank);
+    assert_eq!(refused(None, &[], &["bank.*"]), bank);
+    let live = std::slice::from_ref(&audit);
+    assert_eq!(refused(None, live, &["audit", "bank.*"]), bank);
+    let old = ("old".to_owned(), 65, 80);
+    assert_eq!(refused(None, std::slice::from_ref(&gone), &["old"]), old);
+    // An incremental too.
+    let chain = parent(50, &["old"], std::slice::from_ref(&gone));
+    assert_eq!(refused(Some(&chain), &[], &[]), old);
+    let chain = parent(50, &[], std::slice::from_ref(&gone));
+    assert_eq!(refused(Some(&chain), &[], &[]), bank);
+}
+
+#[test]
+fn what_was_restored_later_is_no_hindrance_to_what_was_there() {
+    let audit = descriptor(1, "audit", 5);
+    let live = std::slice::from_ref(&audit);
+    let present = [audit.clone(), restored(3, "bank.a", 70)];
+    for patterns in [&[][..], &["audit"], &["*"]] {
+        let plan = run_with(None, 65, live, &present, patterns).unwrap();
+        assert_eq!(starts(&plan), [("audit", 0)]);
+    }
+    let plan = run_with(None, 70, &present, &present, &["bank.*"]).unwrap();
+    assert_eq!(starts(&plan), [("bank.a", 0)]);
+    // What was created later had no past that could be missed.
+    let later = descriptor(3, "bank.a", 70);
+    let text = |patterns: &[&str]| {
+        run_with(None, 65, &[], std::slice::from_ref(&later), patterns)
+            .map(|plan| plan.keyspaces.len())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(text(&[]), Ok(0));
+    assert!(
+        text(&["bank.*"])
+            .unwrap_err()
+            .starts_with("no keyspace matches bank.*")
+    );
 }

@@ -114,7 +114,7 @@ impl Arena {
     /// Prefixes, which sort before the versions of their keys, of a sample of the keys at which
     /// `parts` of similar count begin.
     fn splitters(&self, parts: usize) -> Vec<Vec<u8>> {
-        let step = (self.slots.len() / (parts * SAMPLES_PER_PART)).max(1);
+        let step = (self.slots.len() / (parts.max(1) * SAMPLES_PER_PART)).max(1);
         let sampled = self.slots.iter().step_by(step);
         let mut sample: Vec<&[u8]> = sampled.map(|slot| slot.key(&self.bytes)).collect();
         sample.sort_unstable();

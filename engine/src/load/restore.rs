@@ -131,8 +131,6 @@ pub struct Publish {
     pub keyspace: RestoringKeyspace,
     /// Reads below this time will be refused: the oldest time at which its history is whole.
     pub threshold: Timestamp,
-    /// Since when it existed where its history comes from.
-    pub existed_since: Timestamp,
 }
 
 impl RestoringKeyspace {
@@ -283,8 +281,8 @@ impl Engine {
         self.sequencer().advance(newest)?;
         let mut rows = Batch::new();
         let ticket = self.sequencer().assign(|ts| {
-            for (publish, state) in restored.iter().zip(&states) {
-                let descriptor = published_descriptor(&state.record, publish, ts);
+            for state in &states {
+                let descriptor = published_descriptor(&state.record, ts);
                 self.add_descriptor(&mut rows, &descriptor)?;
             }
             rows.rows.prepare()
@@ -303,7 +301,7 @@ impl Engine {
         self.write_commit(ticket, raw, &mut rows.rows, Durability::Sync, || {
             for (publish, state) in restored.iter().zip(&mut states) {
                 let space = &publish.keyspace.hidden.space;
-                space.set_descriptor(published_descriptor(&state.record, publish, ts));
+                space.set_descriptor(published_descriptor(&state.record, ts));
                 space.raise_read_floor(publish.threshold);
                 space.raise_filter_threshold(publish.threshold);
                 self.catalog().insert(Arc::clone(space));
@@ -326,7 +324,6 @@ impl Engine {
         for Publish {
             keyspace,
             threshold,
-            ..
         } in restored
         {
             let name = keyspace.name();
@@ -412,12 +409,11 @@ impl Engine {
 }
 
 /// The descriptor of a keyspace that is published at `ts`.
-fn published_descriptor(record: &Record, publish: &Publish, ts: Timestamp) -> Descriptor {
+fn published_descriptor(record: &Record, ts: Timestamp) -> Descriptor {
     Descriptor {
         created: ts,
         introduced: ts,
         index_since: ts,
-        existed_since: Some(publish.existed_since),
         ..hidden_descriptor(record)
     }
 }
@@ -432,7 +428,6 @@ fn hidden_descriptor(record: &Record) -> Descriptor {
         dropped: None,
         introduced: Timestamp::MIN,
         index_since: Timestamp::MIN,
-        existed_since: None,
     }
 }
 

@@ -56,7 +56,6 @@ fn versions_of_descriptors() {
     let publish = Publish {
         keyspace: coming.unwrap(),
         threshold: Timestamp::MIN,
-        existed_since: Timestamp::from_nanos(40),
     };
     engine
         .publish_restore(vec![publish], Timestamp::MIN)
@@ -106,6 +105,4 @@ fn the_life_of_a_keyspace() {
         [restored.created, restored.introduced, restored.index_since],
         [published; 3]
     );
-    assert_eq!(restored.existed_since, Some(Timestamp::from_nanos(40)));
-    assert_eq!(first.existed_since, None);
 }

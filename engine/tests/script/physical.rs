@@ -88,7 +88,6 @@ fn restore(stage: &mut Stage, words: &mut Words) -> Outcome {
     let publish = Publish {
         keyspace,
         threshold: icecore_mvcc::Timestamp::MIN,
-        existed_since: icecore_mvcc::Timestamp::MIN,
     };
     let under_way = stage.restores.entry(id).or_default();
     under_way.retain(|other| other.keyspace.name() != name);

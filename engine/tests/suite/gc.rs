@@ -428,7 +428,6 @@ fn a_restored_keyspace_is_swept_as_a_whole_once() {
     let publish = icecore_engine::Publish {
         keyspace: restoring,
         threshold: ts(5),
-        existed_since: ts(5),
     };
     let a = db
         .engine()

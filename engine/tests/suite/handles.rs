@@ -102,7 +102,6 @@ fn a_keyspace_of_another_engine_is_refused() {
     let publish = vec![Publish {
         keyspace: restoring,
         threshold: Timestamp::MIN,
-        existed_since: Timestamp::MIN,
     }];
     let refusals: Vec<Result<(), Error>> = vec![
         engine.commit(batch, Durability::Buffered).map(|_| ()),

@@ -163,7 +163,6 @@ fn a_walk_through_everything() {
     let publish = Publish {
         keyspace: restoring,
         threshold: Timestamp::from_nanos(10),
-        existed_since: Timestamp::from_nanos(10),
     };
     let restored = engine
         .publish_restore(vec![publish], Timestamp::from_nanos(20))

@@ -36,7 +36,6 @@ fn descriptor(name: &str, dropped: Option<u64>) -> Descriptor {
         dropped: dropped.map(ts),
         introduced: ts(1),
         index_since: ts(0),
-        existed_since: None,
     }
 }
 

@@ -1,10 +1,7 @@
 use super::*;
 
 /// As printed in docs/format/values.md.
-const GOLDEN: &str = r#"{"id":7,"name":"bank.customers","settings":{"gc_ttl":"4h","locality":{"region":"us","zone":"a"},"exclude_from_backup":false},"created":1644422020130000000,"dropped":null,"introduced":1644422020130000000,"index_since":1644422020130000000,"existed_since":1644400000000000000}"#;
-
-/// As written before `existed_since`, and still where it is none.
-const WITHOUT_EXISTED_SINCE: &str = r#"{"id":7,"name":"bank.customers","settings":{"gc_ttl":"4h","locality":{"region":"us","zone":"a"},"exclude_from_backup":false},"created":1644422020130000000,"dropped":null,"introduced":1644422020130000000,"index_since":1644422020130000000}"#;
+const GOLDEN: &str = r#"{"id":7,"name":"bank.customers","settings":{"gc_ttl":"4h","locality":{"region":"us","zone":"a"},"exclude_from_backup":false},"created":1644422020130000000,"dropped":null,"introduced":1644422020130000000,"index_since":1644422020130000000}"#;
 
 fn descriptor() -> Descriptor {
     let created = Timestamp::from_nanos(1_644_422_020_130_000_000);
@@ -19,7 +16,6 @@ fn descriptor() -> Descriptor {
         dropped: None,
         introduced: created,
         index_since: created,
-        existed_since: Some(Timestamp::from_nanos(1_644_400_000_000_000_000)),
     }
 }
 
@@ -29,18 +25,6 @@ fn golden_json() {
     assert_eq!(
         serde_json::from_str::<Descriptor>(GOLDEN).unwrap(),
         descriptor()
-    );
-    let created_here = Descriptor {
-        existed_since: None,
-        ..descriptor()
-    };
-    assert_eq!(
-        serde_json::to_string(&created_here).unwrap(),
-        WITHOUT_EXISTED_SINCE
-    );
-    assert_eq!(
-        serde_json::from_str::<Descriptor>(WITHOUT_EXISTED_SINCE).unwrap(),
-        created_here
     );
     // System rows are read from bytes, not from text that outlives the reader.
     assert_eq!(
@@ -91,22 +75,19 @@ fn life_ends_with_the_drop() {
 }
 
 #[test]
-fn a_restored_keyspace_has_a_life_before_the_restore() {
+fn what_came_by_a_restore_is_told_from_what_was_created() {
     let restored = descriptor();
-    let since = restored.existed_since.unwrap();
-    assert_eq!(restored.before_restore(since.prev()), None);
-    assert_eq!(restored.before_restore(restored.created), None);
-    for at in [since, restored.created.prev()] {
-        let then = restored.before_restore(at).unwrap();
-        assert!(then.is_live_at(at) && then.introduced == since);
-        assert_eq!((then.dropped, then.existed_since), (None, None));
-        assert_eq!(then.index_since, restored.index_since);
-    }
+    assert_eq!(restored.restored(), Some(restored.created));
     let created_here = Descriptor {
-        existed_since: None,
-        ..restored
+        index_since: Timestamp::MIN,
+        ..restored.clone()
     };
-    assert_eq!(created_here.before_restore(since), None);
+    assert_eq!(created_here.restored(), None);
+    let system = Descriptor {
+        created: Timestamp::MIN,
+        ..created_here
+    };
+    assert_eq!(system.restored(), None);
 }
 
 #[test]

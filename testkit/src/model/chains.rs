@@ -40,8 +40,8 @@ pub(crate) struct LayerRecord {
 pub(crate) struct LayerKeyspace {
     pub(crate) name: String,
     pub(crate) created: Timestamp,
-    /// Restored: since when it existed where its history comes from.
-    pub(crate) existed_since: Option<Timestamp>,
+    /// It came by a restore.
+    pub(crate) restored: bool,
     pub(crate) dropped: Option<Timestamp>,
     pub(crate) settings: KeyspaceSettings,
     pub(crate) introduced: bool,
@@ -96,16 +96,22 @@ pub(crate) fn forecast_backup(
     if parent.is_some() && asked.end <= start {
         return Forecast::Refused(vec![start.to_string()]);
     }
+    if let Some(since) = restored_later(asked, asked.scope) {
+        return Forecast::Refused(vec![asked.end.to_string(), since.to_string()]);
+    }
     let selected = select(asked, start);
     let unmatched = |pattern: &&NamePattern| {
         !selected
             .iter()
             .any(|(_, known)| pattern.matches(&known.name))
     };
-    if parent.is_none()
-        && let Some(pattern) = asked.scope.iter().find(unmatched)
-    {
-        return Forecast::Refused(vec![format!("no keyspace matches {pattern}")]);
+    for pattern in asked.scope.iter().filter(|_| parent.is_none()) {
+        if let Some(since) = restored_later(asked, std::slice::from_ref(pattern)) {
+            return Forecast::Refused(vec![asked.end.to_string(), since.to_string()]);
+        }
+        if unmatched(&pattern) {
+            return Forecast::Refused(vec![format!("no keyspace matches {pattern}")]);
+        }
     }
     let mut keyspaces = BTreeMap::new();
     for (id, known) in selected {
@@ -146,20 +152,34 @@ fn is_meant(scope: &[NamePattern], name: &str) -> bool {
     scope.is_empty() || scope.iter().any(|pattern| pattern.matches(name))
 }
 
+/// When the first keyspace of a scope was restored after the end, if none of it lived at the end.
+fn restored_later(asked: &BackupAsked<'_>, scope: &[NamePattern]) -> Option<Timestamp> {
+    let meant = || {
+        asked
+            .known
+            .present()
+            .filter(|(_, k)| is_meant(scope, &k.name))
+    };
+    if meant().any(|(_, k)| k.is_live_at(asked.end)) {
+        return None;
+    }
+    let restored = meant().filter(|(_, k)| k.restored && asked.end < k.created);
+    restored.map(|(_, k)| k.created).min()
+}
+
 /// The keyspaces that lived at the end; with history those too whose last moment lies in the window and
 /// can still be read.
 fn select<'a>(asked: &BackupAsked<'a>, start: Timestamp) -> Vec<(KeyspaceId, &'a Known)> {
-    let then = asked.known.as_of(asked.end);
-    let wanted = |id: KeyspaceId, known: &Known| {
+    let wanted = |known: &Known| {
         let died_within = known
             .dropped
             .is_some_and(|dropped| start < dropped && dropped <= asked.end);
         let readable = || known.threshold <= read_end(known, asked.end);
-        then.contains_key(&id) || (asked.history && died_within && readable())
+        known.is_live_at(asked.end) || (asked.history && died_within && readable())
     };
     let present = asked.known.present();
     present
-        .filter(|(id, k)| is_meant(asked.scope, &k.name) && wanted(*id, k))
+        .filter(|(_, k)| is_meant(asked.scope, &k.name) && wanted(k))
         .collect()
 }
 
@@ -177,8 +197,7 @@ fn layer_keyspace(
     let (all, end) = (KeyRange::all(), read_end(known, asked.end));
     let settings = known.settings_at(end);
     let excluded = settings.exclude_from_backup;
-    let born = known.born(end);
-    let introduced = born > start || before.is_none_or(|before| before.excluded && !excluded);
+    let introduced = before.is_none_or(|before| before.excluded && !excluded);
     let from = if introduced {
         known.threshold.min(end)
     } else {
@@ -192,8 +211,8 @@ fn layer_keyspace(
     };
     LayerKeyspace {
         name: known.name.clone(),
-        created: born,
-        existed_since: known.existed_since.filter(|_| born == known.created),
+        created: known.created,
+        restored: known.restored,
         dropped: known.dropped.filter(|dropped| *dropped <= asked.end),
         settings,
         introduced,
@@ -219,7 +238,6 @@ pub(crate) struct ComebackKeyspace {
     pub(crate) source: KeyspaceId,
     pub(crate) name: String,
     pub(crate) settings: KeyspaceSettings,
-    pub(crate) existed_since: Timestamp,
     /// How far back its history must be true; none where its rows were left out of the backup.
     pub(crate) threshold: Option<Timestamp>,
     pub(crate) rows: ModelKeyspace,
@@ -248,9 +266,10 @@ pub(crate) fn forecast_restore(
     if target < last.end && !covers_inside(last, target) {
         return refused();
     }
-    let live = live_at(last, target);
-    let mut all = applied.iter().flat_map(|layer| layer.keyspaces.values());
-    if live.is_empty() && !last.keyspaces.is_empty() && all.all(|k| target < k.born()) {
+    let live =
+        |k: &LayerKeyspace| k.created <= target && k.dropped.is_none_or(|dropped| target < dropped);
+    let live: Vec<_> = last.keyspaces.iter().filter(|(_, k)| live(k)).collect();
+    if is_lost(applied, target, scope) || (live.is_empty() && came_later(applied, target)) {
         return refused();
     }
     if scope
@@ -261,19 +280,18 @@ pub(crate) fn forecast_restore(
     }
     let mut keyspaces = Vec::new();
     for (id, keyspace) in live.into_iter().filter(|(_, k)| is_meant(scope, &k.name)) {
-        let Some(threshold) = oldest_true_time(applied, id, target) else {
+        let Some(threshold) = oldest_true_time(applied, *id, target) else {
             return refused();
         };
-        let rows = match truth.keyspaces.get(&id) {
+        let rows = match truth.keyspaces.get(id) {
             Some(known) if !keyspace.excluded => known.rows_until(target),
             _ => ModelKeyspace::new(),
         };
         let threshold = if history { threshold } else { target };
         keyspaces.push(ComebackKeyspace {
-            source: id,
+            source: *id,
             name: keyspace.name.clone(),
             settings: keyspace.settings.clone(),
-            existed_since: keyspace.born(),
             threshold: (!keyspace.excluded).then_some(threshold),
             rows,
         });
@@ -287,32 +305,23 @@ pub(crate) fn forecast_restore(
     })
 }
 
-impl LayerKeyspace {
-    /// Since when it existed, here or where its history comes from.
-    fn born(&self) -> Timestamp {
-        self.existed_since.unwrap_or(self.created)
-    }
+/// Whether one that is meant is in the layer before the last, undropped, and not in the last: it was dropped
+/// between them, nobody can tell when, and the target may be before that.
+fn is_lost(applied: &[LayerRecord], target: Timestamp, scope: &[NamePattern]) -> bool {
+    let [.., before, last] = applied else {
+        return false;
+    };
+    let lived = before.keyspaces.iter().filter(|(_, k)| k.dropped.is_none());
+    let mut meant = lived.filter(|(_, k)| is_meant(scope, &k.name));
+    target < last.end && meant.any(|(id, _)| !last.keyspaces.contains_key(id))
 }
 
-/// The keyspaces of a layer as of a time in it. What was restored later counts as far as its history in
-/// the layer goes back, unless another had its name then; of two of one name the later one.
-fn live_at(layer: &LayerRecord, target: Timestamp) -> BTreeMap<KeyspaceId, &LayerKeyspace> {
-    let lives =
-        |k: &LayerKeyspace| k.created <= target && k.dropped.is_none_or(|dropped| target < dropped);
-    let all = || layer.keyspaces.iter().map(|(id, k)| (*id, k));
-    let mut live: BTreeMap<_, _> = all().filter(|(_, k)| lives(k)).collect();
-    let is_before_restore = |k: &LayerKeyspace| {
-        let readable = k.true_from.is_some_and(|from| from <= target);
-        k.existed_since.is_some() && k.born() <= target && target < k.created && readable
-    };
-    let mut earlier = BTreeMap::new();
-    for (id, keyspace) in all().filter(|(_, k)| is_before_restore(k)) {
-        if !live.values().any(|k| k.name == keyspace.name) {
-            earlier.insert(&keyspace.name, (id, keyspace));
-        }
-    }
-    live.extend(earlier.into_values());
-    live
+/// Whether a target at which nothing lived lies before the first of all keyspaces, or before a restore.
+fn came_later(applied: &[LayerRecord], target: Timestamp) -> bool {
+    let all = || applied.iter().flat_map(|layer| layer.keyspaces.values());
+    let had_any = all().any(|k| k.created <= target);
+    let mut later = all().filter(|k| target < k.created);
+    later.any(|k| !had_any || k.restored)
 }
 
 /// Whether a layer can be cut at a time before its end.

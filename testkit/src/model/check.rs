@@ -78,8 +78,11 @@ impl Checker<'_> {
             .into_iter()
             .map(|d| (d.id, d.name, d.settings))
             .collect();
-        let then = self.known.as_of(at).into_iter();
-        let expected: Vec<_> = then
+        let live = self
+            .known
+            .present()
+            .filter(|(_, known)| known.is_live_at(at));
+        let expected: Vec<_> = live
             .map(|(id, known)| (id, known.name.clone(), known.settings_at(at)))
             .collect();
         ensure!(

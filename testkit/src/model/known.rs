@@ -10,8 +10,8 @@ use icecore_mvcc::{KeyRange, KeyspaceId, KeyspaceSettings, Timestamp};
 pub(crate) struct Known {
     pub(crate) name: String,
     pub(crate) created: Timestamp,
-    /// Of a restored one: since when it existed where its history comes from.
-    pub(crate) existed_since: Option<Timestamp>,
+    /// Whether it came by a restore.
+    pub(crate) restored: bool,
     pub(crate) dropped: Option<Timestamp>,
     /// Every version, those that collection took from the engine too.
     pub(crate) rows: ModelKeyspace,
@@ -29,7 +29,7 @@ impl Known {
         Self {
             name: name.to_owned(),
             created,
-            existed_since: None,
+            restored: false,
             dropped: None,
             rows: ModelKeyspace::new(),
             settings: BTreeMap::from([(created, settings)]),
@@ -43,30 +43,13 @@ impl Known {
         self.created <= at && self.dropped.is_none_or(|dropped| at < dropped)
     }
 
-    /// Restored later, with a history that goes back so far.
-    pub(crate) fn is_before_restore(&self, at: Timestamp) -> bool {
-        let existed = self.existed_since.is_some_and(|since| since <= at);
-        existed && at < self.created && self.threshold <= at
-    }
-
-    /// When the life began that it lived at a time.
-    pub(crate) fn born(&self, at: Timestamp) -> Timestamp {
-        let earlier = self.existed_since.filter(|_| at < self.created);
-        earlier.unwrap_or(self.created)
-    }
-
     /// Whether commits may go to it.
     pub(crate) const fn is_live(&self) -> bool {
         self.dropped.is_none()
     }
 
-    /// The settings at a time; before a restore, those of now.
+    /// The settings at a time.
     pub(crate) fn settings_at(&self, at: Timestamp) -> KeyspaceSettings {
-        let at = if at < self.created {
-            Timestamp::MAX
-        } else {
-            at
-        };
         let in_force = self.settings.range(..=at).next_back();
         in_force.map(|(_, s)| s.clone()).unwrap_or_default()
     }
@@ -108,21 +91,6 @@ impl KnownEngine {
     pub(crate) fn present(&self) -> impl Iterator<Item = (KeyspaceId, &Known)> {
         let present = self.keyspaces.iter().filter(|(_, k)| !k.purged);
         present.map(|(id, known)| (*id, known))
-    }
-
-    /// Those that there were at a time, by id. What was restored later counts as far as its history goes
-    /// back, unless another had its name then; of two of one name the later one.
-    pub(crate) fn as_of(&self, at: Timestamp) -> BTreeMap<KeyspaceId, &Known> {
-        let mut then: BTreeMap<_, _> = self.present().filter(|(_, k)| k.is_live_at(at)).collect();
-        let names: BTreeSet<_> = then.values().map(|k| k.name.as_str()).collect();
-        let mut earlier = BTreeMap::new();
-        for (id, known) in self.present().filter(|(_, k)| k.is_before_restore(at)) {
-            if !names.contains(known.name.as_str()) {
-                earlier.insert(known.name.as_str(), (id, known));
-            }
-        }
-        then.extend(earlier.into_values());
-        then
     }
 
     /// A time of interest, counted back from the newest: 0 is none, the following are times at which

@@ -379,7 +379,7 @@ fn take_in(
         comeback.source
     );
     let mut entry = Known::new(keyspace.name(), created, comeback.settings.clone());
-    entry.existed_since = Some(comeback.existed_since);
+    entry.restored = true;
     entry.rows = comeback.rows.clone();
     entry.threshold = threshold;
     known.keyspaces.insert(keyspace.id(), entry);

@@ -18,7 +18,7 @@ use icecore_backup::{BackupOptions, BackupReport, backup};
 use icecore_engine::{Batch, Durability, Engine, Keyspace, Options, ScanDirection};
 use icecore_gc::{ProtectedTimestamps, Record};
 use icecore_mvcc::model::Row;
-use icecore_mvcc::{Descriptor, KeyRange, KeyspaceSettings, ManualClock, Timestamp};
+use icecore_mvcc::{KeyRange, KeyspaceSettings, ManualClock, Timestamp};
 use icecore_restore::{RestoreOptions, RestoreReport, restore};
 use icecore_testkit::faults::{Fuse, hasty};
 use icecore_testkit::scratch;
@@ -274,13 +274,7 @@ impl Rig {
                     ..RestoreOptions::default()
                 };
                 self.restore(&engine, &options).unwrap();
-                let then = self.engine.descriptors_at(layer.end).unwrap();
-                // What was restored since has a past there that the layer could not know.
-                let known = |d: &Descriptor| {
-                    let now = self.engine.keyspace_by_id(d.id).unwrap().descriptor();
-                    now.created <= layer.end
-                };
-                for descriptor in then.into_iter().filter(known) {
+                for descriptor in self.engine.descriptors_at(layer.end).unwrap() {
                     let expected = read_keyspace(&self.engine, &descriptor.name, layer.end);
                     let found = read_keyspace(&engine, &descriptor.name, layer.end);
                     assert_eq!(found, expected, "{} as of {}", descriptor.name, layer.path);

@@ -404,7 +404,6 @@ impl World {
             let publish = Publish {
                 keyspace: restoring,
                 threshold: ts(RESTORED_FROM),
-                existed_since: ts(RESTORED_FROM),
             };
             let published = engine
                 .publish_restore(vec![publish], ts(RESTORED_FROM + 3000))

@@ -136,7 +136,6 @@ impl Keyspace {
             dropped: self.dropped.map(|at| Timestamp::from_nanos(u64::from(at))),
             introduced: within(self.created),
             index_since: Timestamp::MIN,
-            existed_since: None,
         };
         let from_zero = self.introduced || start == 0;
         let oldest = if from_zero { 0 } else { start + 1 };
