@@ -125,6 +125,12 @@ impl FromStr for CollectionUri {
             uri: place.clone(),
             reason: reason.to_owned(),
         };
+        // Before anything is read of it: what looks like a port may be the beginning of a password.
+        if has_port(text) {
+            return Err(invalid(
+                "a ':' after the name has no meaning; an endpoint with its port goes into AWS_ENDPOINT, credentials into parameters",
+            ));
+        }
         let url = Url::parse(text).map_err(|_| {
             invalid("it must look like file:///path, memory://name or s3://bucket/prefix")
         })?;
@@ -146,6 +152,14 @@ impl FromStr for CollectionUri {
         };
         Ok(Self(target))
     }
+}
+
+/// Whether what stands for a bucket or a name goes on with a `:`, and is not followed by an `@`.
+fn has_port(text: &str) -> bool {
+    let authority = text
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    authority.is_some_and(|named| named.contains(':') && !named.contains('@'))
 }
 
 /// What messages show of a text that may be no URI: what stands before its parameters, without a user

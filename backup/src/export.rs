@@ -115,6 +115,9 @@ fn prepare(
         };
         if planned.excluded {
             entry.report.how = "excluded".to_owned();
+        } else if planned.lost {
+            entry.report.how = "dropped, and collected".to_owned();
+            entry.revision_start = planned.descriptor.dropped;
         } else {
             let keyspace = engine.keyspace_by_id(planned.descriptor.id)?;
             // One dropped within the window is read up to its last moment.

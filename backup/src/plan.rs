@@ -4,7 +4,7 @@
 //! chain, rows came into it other than by commits since (a restore), or its data was excluded
 //! until now. An introduced keyspace is exported whole; the others only for `(chain end, end]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_archive::{LayerKind, Manifest};
 use icecore_mvcc::{Descriptor, EngineId, KeyspaceId, NamePattern, Timestamp};
@@ -44,8 +44,18 @@ pub struct PlannedKeyspace {
     pub after: Timestamp,
     /// Whether its rows stay out of the backup.
     pub excluded: bool,
+    /// Whether it was dropped within the window and all of it is collected: times before its drop are in no
+    /// layer, and a restore to one must say so.
+    pub lost: bool,
     /// Bytes of its SST files at the time of planning: an upper bound of the work.
     pub estimated_bytes: u64,
+}
+
+impl PlannedKeyspace {
+    /// Whether its rows are read.
+    pub(crate) const fn is_read(&self) -> bool {
+        !self.excluded && !self.lost
+    }
 }
 
 /// The newest layer of the chain to extend.
@@ -68,6 +78,8 @@ pub struct Inputs<'a> {
     pub end: Timestamp,
     /// The keyspaces that were live at the end time; with history also those dropped in the window.
     pub live: &'a [Descriptor],
+    /// Those of them that were dropped, and of which nothing is left.
+    pub lost: &'a BTreeSet<KeyspaceId>,
     /// The keyspaces that the engine has by now; what was restored after the end is told from them.
     pub present: &'a [Descriptor],
     /// The selection asked for; empty for all, or for the chain's.
@@ -103,6 +115,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
                 introduced,
                 after: if introduced { Timestamp::MIN } else { start },
                 excluded: descriptor.settings.exclude_from_backup,
+                lost: inputs.lost.contains(&descriptor.id),
                 estimated_bytes: 0,
                 descriptor: descriptor.clone(),
             }
@@ -189,6 +202,20 @@ fn check_matched(inputs: &Inputs<'_>, pattern: &NamePattern) -> Result<()> {
         pattern: pattern.to_string(),
         end: inputs.end,
     })
+}
+
+impl BackupPlan {
+    /// Of these keyspaces the ones it would cover, had they not been restored only after its end.
+    pub(crate) fn restored_later<'a>(
+        &'a self,
+        present: &'a [Descriptor],
+    ) -> impl Iterator<Item = &'a Descriptor> {
+        let patterns: Vec<NamePattern> = self.patterns.iter().flat_map(|p| p.parse()).collect();
+        present.iter().filter(move |d| {
+            d.restored().is_some_and(|restored| restored > self.end)
+                && (self.whole_engine || patterns.iter().any(|p| p.matches(&d.name)))
+        })
+    }
 }
 
 /// Where no keyspace that is meant was there at the end, but one was restored since, its past may be what

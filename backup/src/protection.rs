@@ -76,7 +76,7 @@ impl Hold {
         let continued = plan
             .keyspaces
             .iter()
-            .filter(|k| !k.introduced && !k.excluded);
+            .filter(|k| !k.introduced && k.is_read());
         let names = patterns(continued.map(|k| k.descriptor.name.as_str()))?;
         Ok((!names.is_empty()).then_some(Target::Keyspaces(names)))
     }
@@ -96,7 +96,7 @@ impl Hold {
         for keyspace in plan
             .keyspaces
             .iter()
-            .filter(|k| !k.introduced && !k.excluded)
+            .filter(|k| !k.introduced && k.is_read())
         {
             let threshold = guard.threshold(keyspace.descriptor.id)?;
             if threshold > keyspace.after {

@@ -1,5 +1,6 @@
 //! One backup from plan to hand-over.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use icecore_archive::{
@@ -104,7 +105,11 @@ async fn prepare(
     let options = options.clone();
     blocking(move || {
         let at = engine.snapshot_at(options.as_of.unwrap_or_else(|| engine.now()))?;
+        // Before those that live: what is restored in between is then no reason to refuse.
+        let present = engine.all_keyspaces().into_iter();
+        let present: Vec<_> = present.map(|keyspace| keyspace.descriptor()).collect();
         let mut live = engine.descriptors_at(at.timestamp())?;
+        let mut lost = BTreeSet::new();
         let parent = match &onto {
             Onto::Full(_) => None,
             Onto::Chain(chain, manifest) => Some((chain.full().to_string(), manifest)),
@@ -113,10 +118,11 @@ async fn prepare(
             let after = parent
                 .as_ref()
                 .map_or(Timestamp::MIN, |(_, manifest)| manifest.end);
-            live.extend(dropped_within(&engine, after, at.timestamp()));
+            for (descriptor, collected) in dropped_within(&engine, after, at.timestamp()) {
+                lost.extend(collected.then_some(descriptor.id));
+                live.push(descriptor);
+            }
         }
-        let present = engine.all_keyspaces().into_iter();
-        let present: Vec<_> = present.map(|keyspace| keyspace.descriptor()).collect();
         let inputs = Inputs {
             engine_id: engine.id(),
             parent: parent
@@ -124,15 +130,20 @@ async fn prepare(
                 .map(|(chain, manifest)| Parent { chain, manifest }),
             end: at.timestamp(),
             live: &live,
+            lost: &lost,
             present: &present,
             patterns: &options.keyspaces,
             revision_history: options.revision_history,
         };
         let mut plan = plan(&inputs)?;
+        for later in plan.restored_later(&present) {
+            tracing::warn!(keyspace = later.name, end = %plan.end, restored = %later.created,
+                "not in the backup: it was restored here only after its end");
+        }
         for keyspace in plan
             .keyspaces
             .iter_mut()
-            .filter(|k| k.introduced && !k.excluded)
+            .filter(|k| k.introduced && k.is_read())
         {
             let stats = engine.keyspace_by_id(keyspace.descriptor.id)?.stats();
             keyspace.estimated_bytes = stats.sst_bytes + stats.memtable_bytes;
@@ -142,17 +153,22 @@ async fn prepare(
     .await
 }
 
-/// Keyspaces that were dropped in a window: with history, times before their drop can be restored.
-/// Not those whose last moment was collected, and which only wait to be removed.
-fn dropped_within(engine: &Engine, after: Timestamp, until: Timestamp) -> Vec<Descriptor> {
-    let all = engine
+/// Keyspaces that were dropped in a window: with history, times before their drop can be restored. With
+/// each, whether all of it was collected already: then the layer only tells that it was there.
+fn dropped_within(
+    engine: &Engine,
+    after: Timestamp,
+    until: Timestamp,
+) -> impl Iterator<Item = (Descriptor, bool)> {
+    engine
         .all_keyspaces()
         .into_iter()
-        .map(|keyspace| (keyspace.threshold(), keyspace.descriptor()));
-    let within = |threshold, dropped| after < dropped && dropped <= until && threshold < dropped;
-    all.filter(|(threshold, d)| d.dropped.is_some_and(|dropped| within(*threshold, dropped)))
-        .map(|(_, descriptor)| descriptor)
-        .collect()
+        .filter_map(move |keyspace| {
+            let descriptor = keyspace.descriptor();
+            let dropped = descriptor.dropped?;
+            let within = after < dropped && dropped <= until;
+            within.then(|| (descriptor, dropped <= keyspace.threshold()))
+        })
 }
 
 async fn write_layer(

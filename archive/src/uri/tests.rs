@@ -162,6 +162,10 @@ fn no_refusal_shows_a_password_wherever_it_was_put() {
         ("s3://key:CANARY?CANARY@b/p", "s3://…"),
         ("s3://key:CANARY@x?CANARY@b/p", "s3://…"),
         ("s3://key:CANARY#CANARY@b/p", "s3://…"),
+        ("s3://key:/CANARY@b/p", "s3://b/p"),
+        ("s3://key:123/CANARY@b/p", "s3://b/p"),
+        ("s3://key:1?CANARY@b/p", "s3://…"),
+        ("memory://key:1/CANARY@b", "memory://b"),
     ] {
         let refusal = parse(text).unwrap_err().to_string();
         assert!(!refusal.contains("CANARY"), "{text}: {refusal}");
@@ -170,6 +174,11 @@ fn no_refusal_shows_a_password_wherever_it_was_put() {
             "{text}: {refusal}"
         );
     }
+    let refusal = parse("s3://bucket:9000/p").unwrap_err().to_string();
+    assert!(
+        refusal.contains("'s3://bucket:9000/p'") && refusal.contains("AWS_ENDPOINT"),
+        "{refusal}"
+    );
     // An '@' in a path is no password's.
     let refusal = parse("s3://b/me@home//p").unwrap_err().to_string();
     assert!(

@@ -73,6 +73,7 @@ fn run_with(
         .map(|p| NamePattern::parse(p).unwrap())
         .collect();
     plan(&Inputs {
+        lost: &BTreeSet::new(),
         engine_id: OURS,
         parent: parent.map(|manifest| Parent {
             chain: "2022/02/09-155340.13",

@@ -1,4 +1,4 @@
-//! Reads a window of the commit index into sorted exact stored keys.
+//! Reads a window of the commit index into exact stored keys, cut into parts that are read in order.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::read::{Pick, Versions};
 /// Runs kept beside each other; more are merged into one.
 const MAX_RUNS: usize = 64;
 
-/// The keys that a window of the index names, sorted.
+/// The keys that a window of the index names.
 pub(super) struct Collected {
     keys: Keys,
     set: ChangeSet,
@@ -115,7 +115,7 @@ impl Collected {
         matches!(self.keys, Keys::Spilled { .. })
     }
 
-    /// Cuts the keys into up to `parts` pieces of equal count, between user keys.
+    /// Cuts the keys into up to `parts` pieces of similar count, between user keys.
     pub(super) fn split(self, parts: usize) -> Result<Vec<Piece>> {
         let set = self.set;
         let piece = |keys| Piece {

@@ -80,6 +80,9 @@ pub struct ChangeOptions {
     /// Memory for the keys of the index plan, in bytes; beyond it they are sorted in files in
     /// the staging folder. Default 64 MiB.
     pub memory_bytes: usize,
+    /// About how many changes a part has at least, where the index plan cuts them; 0 counts as 1.
+    /// Fewer are not worth the file that each part of a backup makes. Default 20,000.
+    pub min_part_changes: u64,
 }
 
 impl Default for ChangeOptions {
@@ -87,6 +90,7 @@ impl Default for ChangeOptions {
         Self {
             plan: ChangePlan::Auto,
             memory_bytes: 64 << 20,
+            min_part_changes: 20_000,
         }
     }
 }
@@ -94,9 +98,6 @@ impl Default for ChangeOptions {
 /// Above this share of the stored versions a scan is cheaper than sorted fetches. Measured: the
 /// two cross between 40 % and 60 %.
 const SCAN_SHARE: f64 = 0.4;
-
-/// Cutting fewer changes than this into parts is not worth the files it makes.
-const CHANGES_PER_PART: u64 = 20_000;
 
 /// With fewer changes than this the index is taken whatever the estimate of stored versions.
 const FEW_CHANGES: u64 = 1000;
@@ -174,7 +175,8 @@ impl Keyspace {
             changes: collected.len(),
             spilled: collected.spilled(),
         };
-        let worth = usize::try_from(collected.len() / CHANGES_PER_PART + 1).unwrap_or(usize::MAX);
+        let worth = collected.len() / options.min_part_changes.max(1) + 1;
+        let worth = usize::try_from(worth).unwrap_or(usize::MAX);
         let pieces = collected.split(parts.min(worth))?;
         metrics::counter!("icecore_engine_windows_total", "plan" => "index").increment(1);
         Ok(pieces

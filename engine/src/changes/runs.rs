@@ -1,4 +1,4 @@
-//! Sorted runs of exact stored keys, in memory or in files.
+//! Exact stored keys: in memory, sorted when they are read, or in sorted files.
 //!
 //! A file holds records of: key length × 2 + deleted (varint), key, and for a put its size class
 //! (1 byte). It has no name in the file system, so a crash leaves nothing behind.
@@ -288,7 +288,11 @@ impl RunReader {
         let mut code = [0];
         self.input.read_exact(&mut code).map_err(failed("read"))?;
         self.left = self.left.saturating_sub(1);
-        Ok(SizeClass::from_code(code[0]))
+        match SizeClass::from_code(code[0]) {
+            // None would be a tombstone.
+            None => Err(Error::corrupt("a sort file holds a size that no value has")),
+            class => Ok(class),
+        }
     }
 }
 
@@ -347,3 +351,6 @@ pub(super) fn unnamed(dir: &std::path::Path) -> Result<File> {
 fn failed(action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::io(action, "a sort file", source)
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,6 +175,7 @@ fn nothing_in_the_folder_changes() {
     let options = icecore_engine::ChangeOptions {
         plan: ChangePlan::Index,
         memory_bytes: 100,
+        ..icecore_engine::ChangeOptions::default()
     };
     let spilled = icecore_engine::Window {
         after: middle,

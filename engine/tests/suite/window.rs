@@ -114,12 +114,29 @@ fn ranges_parts_and_sets_agree_between_plans() {
             assert!(!expected.is_empty());
             for plan in PLANS {
                 for parts in [1, 2, 3, 7, 5000] {
-                    for memory_bytes in [0, 1, 2000, 64 << 20] {
-                        let options = ChangeOptions { plan, memory_bytes };
+                    for (memory_bytes, min_part_changes) in [
+                        (0, 1),
+                        (1, 50),
+                        (2000, 1),
+                        (64 << 20, 1),
+                        (64 << 20, 50),
+                        (64 << 20, 20_000),
+                    ] {
+                        let options = ChangeOptions {
+                            plan,
+                            memory_bytes,
+                            min_part_changes,
+                        };
                         let pieces = a
                             .changes_parts(range, Window { after, until }, set, &options, parts)
                             .unwrap();
                         assert!(!pieces.is_empty() && pieces.len() <= parts);
+                        if (plan, min_part_changes) == (ChangePlan::Index, 1)
+                            && range.end().is_none()
+                        {
+                            // 101 keys, so that the last are fewer than were asked for.
+                            assert!(pieces.len() > parts.min(101) / 2, "{parts} parts");
+                        }
                         let rows: Vec<_> = pieces.into_iter().flat_map(collect).collect();
                         assert_eq!(
                             rows, expected,
@@ -147,6 +164,7 @@ fn the_plan_follows_the_cost_and_is_told() {
         let options = ChangeOptions {
             plan: ChangePlan::Auto,
             memory_bytes,
+            ..icecore_engine::ChangeOptions::default()
         };
         let window = Window {
             after,
@@ -195,6 +213,7 @@ fn a_tiny_budget_opens_few_files() {
     let options = ChangeOptions {
         plan: ChangePlan::Index,
         memory_bytes: 1,
+        ..icecore_engine::ChangeOptions::default()
     };
     let window = Window {
         after: before,

@@ -13,10 +13,14 @@ use icecore_archive::{CollectionUri, Result as ArchiveResult};
 use super::Bug;
 use crate::failure::{Result, ensure};
 
-/// The secret, which is in no other part.
-const CANARY: &str = "CANARY";
+/// The secret, which is in no other part. It does not begin as an escape ends: `\\ANARY` displays as
+/// `%5CANARY`.
+const CANARY: &str = "KANARY";
 
 const SCHEMES: [&str; 6] = ["s3://", "s3:/", "s3:", "memory://", "file://", "gs://"];
+
+/// What a password may begin with, so that a reader takes it for a port.
+const BEFORE_PASSWORD: [&str; 6] = ["", "/", "1/", "1?", "#", "65536/"];
 
 /// Parameters whose values are secret, and one that may hold a secret in a wrong place.
 const SECRET_PARAMETERS: [&str; 6] = [
@@ -31,8 +35,9 @@ const SECRET_PARAMETERS: [&str; 6] = [
 /// A URI with secrets.
 #[derive(Debug, Arbitrary)]
 struct Secrets<'a> {
+    /// And what the password begins with.
     scheme: u8,
-    /// A user and a password, as `user:CANARY…CANARY@`, with this in the password.
+    /// A user and a password, as `user:KANARY…KANARY@`, with this in the password.
     password: Option<&'a str>,
     place: &'a str,
     /// Each with what comes after the secret.
@@ -117,7 +122,7 @@ fn keeps_secrets(parts: &Secrets<'_>, bug: Option<Bug>) -> Result<()> {
     let others = parts.parameters.iter().map(|(_, value)| *value);
     if others
         .chain([parts.place])
-        .any(|text| text.contains(CANARY))
+        .any(|text| text.contains(CANARY) || unescaped(text).contains(CANARY))
     {
         return Ok(());
     }
@@ -139,16 +144,35 @@ fn keeps_secrets(parts: &Secrets<'_>, bug: Option<Bug>) -> Result<()> {
     Ok(())
 }
 
+/// The text with its `%XX` read, as far as they are ASCII.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut read = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..2).map(|hex| u8::from_str_radix(hex, 16));
+        match (byte, part.get(2..)) {
+            (Some(Ok(byte)), Some(rest)) if byte.is_ascii() => {
+                read.push(char::from(byte));
+                read.push_str(rest);
+            }
+            _ => read.extend(["%", part]),
+        }
+    }
+    read
+}
+
 impl Secrets<'_> {
     fn text(&self) -> String {
         let mut text = pick(&SCHEMES, self.scheme).to_owned();
         if let Some(middle) = self.password {
-            text.extend(["user:", CANARY, middle, CANARY, "@"]);
+            let before = pick(&BEFORE_PASSWORD, self.scheme / SCHEMES.len() as u8);
+            text.extend(["user:", before, CANARY, middle, CANARY, "@"]);
         }
         text.push_str(self.place);
         for (number, (name, more)) in self.parameters.iter().enumerate() {
             let name = pick(&SECRET_PARAMETERS, *name);
-            text.push(if number == 0 { '?' } else { '&' });
+            let first = number == 0 && !self.place.contains('?');
+            text.push(if first { '?' } else { '&' });
             text.extend([name, "=", CANARY, more]);
         }
         if self.fragment {

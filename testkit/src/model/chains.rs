@@ -122,7 +122,8 @@ pub(crate) fn forecast_backup(
         } else {
             start
         };
-        if !keyspace.excluded && known.threshold > needed {
+        let lost = is_collected(known, asked.end);
+        if !keyspace.excluded && !lost && known.threshold > needed {
             let times = vec![needed.to_string(), known.threshold.to_string()];
             let gap = "protected ts verification error: ".to_owned();
             return Forecast::Refused(if parent.is_some() && !keyspace.introduced {
@@ -167,15 +168,13 @@ fn restored_later(asked: &BackupAsked<'_>, scope: &[NamePattern]) -> Option<Time
     restored.map(|(_, k)| k.created).min()
 }
 
-/// The keyspaces that lived at the end; with history those too whose last moment lies in the window and
-/// can still be read.
+/// The keyspaces that lived at the end; with history those too whose last moment lies in the window.
 fn select<'a>(asked: &BackupAsked<'a>, start: Timestamp) -> Vec<(KeyspaceId, &'a Known)> {
     let wanted = |known: &Known| {
         let died_within = known
             .dropped
             .is_some_and(|dropped| start < dropped && dropped <= asked.end);
-        let readable = || known.threshold <= read_end(known, asked.end);
-        known.is_live_at(asked.end) || (asked.history && died_within && readable())
+        known.is_live_at(asked.end) || (asked.history && died_within)
     };
     let present = asked.known.present();
     present
@@ -188,6 +187,13 @@ fn read_end(known: &Known, end: Timestamp) -> Timestamp {
     known.dropped.map_or(end, |dropped| dropped.prev().min(end))
 }
 
+/// Whether nothing of a keyspace that was dropped by then can be read any more.
+fn is_collected(known: &Known, end: Timestamp) -> bool {
+    known
+        .dropped
+        .is_some_and(|dropped| dropped <= end && dropped <= known.threshold)
+}
+
 fn layer_keyspace(
     asked: &BackupAsked<'_>,
     known: &Known,
@@ -198,13 +204,14 @@ fn layer_keyspace(
     let settings = known.settings_at(end);
     let excluded = settings.exclude_from_backup;
     let introduced = before.is_none_or(|before| before.excluded && !excluded);
-    let from = if introduced {
-        known.threshold.min(end)
-    } else {
-        start
+    let lost = is_collected(known, asked.end);
+    let from = match known.dropped.filter(|_| lost) {
+        Some(dropped) => dropped,
+        None if introduced => known.threshold.min(end),
+        None => start,
     };
     let rows = match (introduced, asked.history) {
-        _ if excluded => Vec::new(),
+        _ if excluded || lost => Vec::new(),
         (true, true) => known.rows.full(&all, end, Some(from)),
         (true, false) => known.rows.full(&all, end, None),
         (false, history) => known.rows.changes(&all, start, end, !history),

@@ -285,7 +285,11 @@ impl Checker<'_> {
         };
         let memory_bytes = if dice.one_in(3) { 64 } else { 1 << 20 };
         for plan in [ChangePlan::Index, ChangePlan::Scan, ChangePlan::Auto] {
-            let options = ChangeOptions { plan, memory_bytes };
+            let options = ChangeOptions {
+                plan,
+                memory_bytes,
+                min_part_changes: 1,
+            };
             let parts =
                 match keyspace.changes_parts(&range, asked, set, &options, dice.below(3) + 1) {
                     Ok(parts) => parts,

@@ -170,7 +170,11 @@ impl World {
         };
         let expected = self.oracle.changes(&twin.model, &range, window, latest);
         for plan in [ChangePlan::Index, ChangePlan::Scan, ChangePlan::Auto] {
-            let options = ChangeOptions { plan, memory_bytes };
+            let options = ChangeOptions {
+                plan,
+                memory_bytes,
+                min_part_changes: 1,
+            };
             let what = format!(
                 "{set:?} of {range} in ({}, {}] by {plan:?}",
                 after.nanos(),
