@@ -168,7 +168,11 @@ fn measure(
 
 /// Reads the window with the plan that the engine takes by itself.
 fn read_window(store: &IcecoreStore, window: Window) -> Result<(Totals, Option<PlanTaken>)> {
-    let options = ChangeOptions::default();
+    // Cut however few the changes are, so that each of the threads has a part, as in the scan.
+    let options = ChangeOptions {
+        min_part_changes: 1,
+        ..ChangeOptions::default()
+    };
     let parts = store.keyspace.changes_parts(
         &KeyRange::all(),
         window,
