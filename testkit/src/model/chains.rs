@@ -149,7 +149,7 @@ pub(crate) fn forecast_backup(
     Forecast::Succeeds(keyspaces)
 }
 
-fn is_meant(scope: &[NamePattern], name: &str) -> bool {
+pub(crate) fn is_meant(scope: &[NamePattern], name: &str) -> bool {
     scope.is_empty() || scope.iter().any(|pattern| pattern.matches(name))
 }
 
