@@ -211,11 +211,23 @@ impl BackupPlan {
         present: &'a [Descriptor],
     ) -> impl Iterator<Item = &'a Descriptor> {
         let patterns: Vec<NamePattern> = self.patterns.iter().flat_map(|p| p.parse()).collect();
-        present.iter().filter(move |d| {
-            d.restored().is_some_and(|restored| restored > self.end)
-                && (self.whole_engine || patterns.iter().any(|p| p.matches(&d.name)))
-        })
+        let is_meant =
+            move |d: &Descriptor| self.whole_engine || patterns.iter().any(|p| p.matches(&d.name));
+        restored_after(present, self.end, is_meant).map(|(_, descriptor)| descriptor)
     }
+}
+
+/// Of the keyspaces that are meant the ones that were restored after a time, with when.
+fn restored_after(
+    present: &[Descriptor],
+    end: Timestamp,
+    is_meant: impl Fn(&Descriptor) -> bool,
+) -> impl Iterator<Item = (Timestamp, &Descriptor)> {
+    present
+        .iter()
+        .filter(move |d| is_meant(d))
+        .filter_map(|d| Some((d.restored()?, d)))
+        .filter(move |(restored, _)| *restored > end)
 }
 
 /// Where no keyspace that is meant was there at the end, but one was restored since, its past may be what
@@ -225,9 +237,7 @@ fn check_restored_later(inputs: &Inputs<'_>, is_meant: impl Fn(&Descriptor) -> b
     if inputs.live.iter().any(was_there) {
         return Ok(());
     }
-    let restored = inputs.present.iter().filter(|d| is_meant(d));
-    let restored = restored.filter_map(|d| Some((d.restored()?, d)));
-    let later = restored.filter(|(restored, _)| *restored > inputs.end);
+    let later = restored_after(inputs.present, inputs.end, is_meant);
     let first = later.min_by_key(|(restored, _)| *restored);
     first.map_or(Ok(()), |(restored, keyspace)| {
         Err(Error::RestoredLater {
