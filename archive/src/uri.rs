@@ -131,6 +131,12 @@ impl FromStr for CollectionUri {
                 "a ':' after the name has no meaning; an endpoint with its port goes into AWS_ENDPOINT, credentials into parameters",
             ));
         }
+        // A reader of URLs skips them, and takes what is left for the name.
+        if text.contains(|character: char| character.is_ascii_control()) {
+            return Err(invalid(
+                "it has a line break, a tab or another control character in it; one that belongs there is written %0A, %09 and so on",
+            ));
+        }
         let url = Url::parse(text).map_err(|_| {
             invalid("it must look like file:///path, memory://name or s3://bucket/prefix")
         })?;

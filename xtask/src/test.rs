@@ -67,7 +67,7 @@ const STEPS: [Step; 9] = [
     },
     Step {
         name: "fuzz-smoke",
-        title: "five seconds a fuzz target that needs no RocksDB",
+        title: "30,000 inputs a fuzz target that needs no RocksDB",
         run: fuzz::smoke,
     },
 ];

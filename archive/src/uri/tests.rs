@@ -57,6 +57,10 @@ fn every_refusal() {
             "'/var/backups' is not a collection URI: it must look like file:///path, memory://name or s3://bucket/prefix",
         ),
         (
+            "s3://back\nups/a",
+            "'s3://back\nups/a' is not a collection URI: it has a line break, a tab or another control character in it; one that belongs there is written %0A, %09 and so on",
+        ),
+        (
             "gs://b/p?x=CANARY",
             "'gs://b/p' is not a collection URI: unknown scheme 'gs'; known are file, memory and s3",
         ),
