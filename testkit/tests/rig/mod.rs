@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use icecore_archive::{BackupSelector, Collection, CollectionUri, LayerPath, StoreOptions};
+use icecore_archive::{
+    BackupSelector, Chain, Collection, CollectionUri, LayerEntry, LayerPath, StoreOptions,
+};
 use icecore_backup::{BackupOptions, BackupReport, backup};
 use icecore_engine::{Batch, Durability, Engine, Keyspace, Options, ScanDirection};
 use icecore_gc::{ProtectedTimestamps, Record};
@@ -172,6 +174,40 @@ impl Rig {
         *self.collection.lock().unwrap() = create_collection(&self.clock);
     }
 
+    /// The collection, opened with other settings.
+    pub fn open(&self, options: StoreOptions) -> Result<Collection, icecore_archive::Error> {
+        let uri = self.collection.lock().unwrap().0.clone();
+        run(Collection::open(&uri, options))
+    }
+
+    pub fn store_options(&self) -> StoreOptions {
+        store_options(&self.clock)
+    }
+
+    pub fn backup_into(
+        &self,
+        collection: &Collection,
+        options: &BackupOptions,
+    ) -> Result<BackupReport, icecore_backup::Error> {
+        run(backup(&self.engine, collection, options))
+    }
+
+    pub fn restore_from(
+        &self,
+        collection: &Collection,
+        engine: &Engine,
+        options: &RestoreOptions,
+    ) -> Result<RestoreReport, icecore_restore::Error> {
+        run(restore(engine, collection, options))
+    }
+
+    /// An engine of its own in an empty folder.
+    pub fn other_engine(&self) -> (TempDir, Engine) {
+        let folder = scratch::folder().unwrap();
+        let engine = Engine::open(folder.path().join("db"), &self.options()).unwrap();
+        (folder, engine)
+    }
+
     fn fused(&self, fuse: &Fuse) -> Result<Collection, icecore_archive::Error> {
         let uri = self.collection.lock().unwrap().0.clone();
         run(Collection::open(
@@ -265,21 +301,31 @@ impl Rig {
         for chain in run(self.collection().chains()).unwrap() {
             chain.head().unwrap();
             for layer in chain.layers() {
-                let folder = scratch::folder().unwrap();
-                let engine = Engine::open(folder.path().join("db"), &self.options()).unwrap();
-                let from = BackupSelector::Full(chain.full().clone());
-                let options = RestoreOptions {
-                    from,
-                    as_of: Some(layer.end),
-                    ..RestoreOptions::default()
-                };
-                self.restore(&engine, &options).unwrap();
-                for descriptor in self.engine.descriptors_at(layer.end).unwrap() {
-                    let expected = read_keyspace(&self.engine, &descriptor.name, layer.end);
-                    let found = read_keyspace(&engine, &descriptor.name, layer.end);
-                    assert_eq!(found, expected, "{} as of {}", descriptor.name, layer.path);
-                }
+                self.layer_restores(&chain, layer);
             }
+        }
+    }
+
+    /// The end of the newest layer of each chain restores to what the engine held then.
+    pub fn newest_layer_restores(&self) {
+        for chain in run(self.collection().chains()).unwrap() {
+            self.layer_restores(&chain, &chain.head().unwrap());
+        }
+    }
+
+    fn layer_restores(&self, chain: &Chain, layer: &LayerEntry) {
+        let (_folder, engine) = self.other_engine();
+        let from = BackupSelector::Full(chain.full().clone());
+        let options = RestoreOptions {
+            from,
+            as_of: Some(layer.end),
+            ..RestoreOptions::default()
+        };
+        self.restore(&engine, &options).unwrap();
+        for descriptor in self.engine.descriptors_at(layer.end).unwrap() {
+            let expected = read_keyspace(&self.engine, &descriptor.name, layer.end);
+            let found = read_keyspace(&engine, &descriptor.name, layer.end);
+            assert_eq!(found, expected, "{} as of {}", descriptor.name, layer.path);
         }
     }
 
