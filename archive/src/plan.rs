@@ -5,12 +5,16 @@
 //! then it must keep history. Several layers may cover the same window (merged incrementals beside the
 //! originals): of all ways, the one with the fewest layers is taken.
 
+mod restorable;
+
 use std::collections::BTreeMap;
 
 use icecore_mvcc::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::marker::LayerEntry;
+
+pub use restorable::{Restorable, restorable, union};
 
 /// The time to restore to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub fn chain(layers: &[LayerEntry], target: Target) -> Result<Vec<LayerEntry>> {
         Target::At(time) => time,
     };
     match spine.last_layer(layers, time) {
-        Some(last) => Ok(spine.path_to(last)),
+        Some(last) => Ok(spine.path_to(last).into_iter().cloned().collect()),
         None => Err(spine.explain(layers, time, reached, newest)),
     }
 }
@@ -109,14 +113,17 @@ impl<'a> Spine<'a> {
     }
 
     /// The layers from the full to this one.
-    fn path_to(&self, last: &LayerEntry) -> Vec<LayerEntry> {
-        let mut path = vec![last.clone()];
+    fn path_to<'l>(&self, last: &'l LayerEntry) -> Vec<&'l LayerEntry>
+    where
+        'a: 'l,
+    {
+        let mut path = vec![last];
         let mut first = last;
         while !is_full(first) {
             let Some(way) = self.ways.get(&first.start) else {
                 break;
             };
-            path.push(way.last.clone());
+            path.push(way.last);
             first = way.last;
         }
         path.reverse();

@@ -376,4 +376,6 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 #[cfg(test)]
+mod restorable_tests;
+#[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod backups;
+pub(crate) mod restorable;
 
 use clap::Subcommand;
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use icecore_archive::plan::restorable;
 use icecore_archive::{
     BackupSelector, Collection, CollectionUri, FileEntry, FileId, LayerKind, Manifest,
     ManifestKeyspace, StoreOptions, total,
@@ -11,6 +12,7 @@ use icecore_archive::{
 use icecore_mvcc::{KeyRange, KeyspaceName, Timestamp};
 use serde::Serialize;
 
+use super::restorable::RestorableRow;
 use crate::arguments::OutputFormat;
 use crate::commands::backup::kind_text;
 use crate::context::Context;
@@ -40,6 +42,7 @@ pub(crate) struct BackupArguments {
 struct Shown {
     backup: String,
     layers: Vec<Layer>,
+    restorable: Vec<RestorableRow>,
 }
 
 #[derive(Serialize)]
@@ -122,7 +125,7 @@ pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> 
 async fn read(arguments: &BackupArguments) -> Result<Shown> {
     let collection = Collection::open(&arguments.collection, StoreOptions::default()).await?;
     let chain = collection.open_chain(&arguments.backup).await?;
-    let mut layers = Vec::new();
+    let (mut layers, mut manifests) = (Vec::new(), Vec::new());
     for entry in chain.layers() {
         let manifest = collection.read_layer(entry).await?;
         let stored = match arguments.check {
@@ -131,10 +134,13 @@ async fn read(arguments: &BackupArguments) -> Result<Shown> {
         };
         let hash = entry.manifest_hash.to_string();
         layers.push(layer(&manifest, hash, stored.as_ref(), arguments.files));
+        manifests.push(manifest);
     }
+    let restorable = restorable(chain.layers(), &manifests);
     Ok(Shown {
         backup: chain.full().to_string(),
         layers,
+        restorable: restorable.into_iter().map(RestorableRow::from).collect(),
     })
 }
 
@@ -234,6 +240,8 @@ fn print(context: &Context, shown: &Shown, arguments: &BackupArguments) -> Resul
         layer.keyspaces.iter().map(row)
     });
     context.list("keyspaces", rows)?;
+    context.line("")?;
+    context.list("restorable", shown.restorable.iter().map(Ok))?;
     if arguments.files {
         context.line("")?;
         let keyspaces = shown.layers.iter().flat_map(|layer| &layer.keyspaces);
