@@ -4,10 +4,13 @@
 //! record holds what it reads; once the layer is committed, a record at its end takes over and
 //! older ones are released, in this order, so that there is no gap. A run that dies leaves its
 //! record behind, and the next successful backup of the same selection releases it.
+//!
+//! Records name the selection as it was asked for, and are made for backups: keyspaces that are excluded from
+//! them are collected by their TTL, and one that comes under a name of the selection is held from then on.
 
 use icecore_archive::{Collection, CollectionId};
 use icecore_engine::Engine;
-use icecore_gc::{ProtectRequest, ProtectedTimestamps, Record, Target};
+use icecore_gc::{ProtectRequest, ProtectedTimestamps, Purpose, Record, Target};
 use icecore_mvcc::{NamePattern, Timestamp};
 
 use crate::error::{Error, Result};
@@ -27,8 +30,8 @@ pub fn chain_owner(collection: CollectionId, patterns: &[String]) -> String {
 pub(crate) struct Hold {
     records: ProtectedTimestamps,
     owner: String,
-    /// What the chain covers; none where all that it names is gone.
-    target: Option<Target>,
+    /// What the chain covers.
+    target: Target,
     /// The record that this run made; released if it fails.
     own: Option<Record>,
     /// The chain's record from the run before.
@@ -45,7 +48,7 @@ impl Hold {
         let mut hold = Self {
             records: ProtectedTimestamps::new(engine),
             owner: chain_owner(collection.id(), &plan.patterns),
-            target: living_target(plan)?,
+            target: chain_target(plan)?,
             own: None,
             standing: None,
         };
@@ -58,7 +61,7 @@ impl Hold {
             .records
             .list()?
             .into_iter()
-            .find(|r| r.owner == hold.owner && r.timestamp <= needed);
+            .find(|r| hold.is_of_chain(r) && r.timestamp <= needed);
         if (hold.standing.is_none() || plan.onto.is_none())
             && let Some(target) = hold.run_target(plan)?
         {
@@ -68,10 +71,15 @@ impl Hold {
         Ok(hold)
     }
 
+    /// Whether a record holds all of the chain, whoever made it.
+    fn is_of_chain(&self, record: &Record) -> bool {
+        record.owner == self.owner && record.target == self.target
+    }
+
     /// What a run must hold: for an incremental only the keyspaces whose window it reads.
     fn run_target(&self, plan: &BackupPlan) -> Result<Option<Target>> {
         if plan.onto.is_none() {
-            return Ok(self.target.clone());
+            return Ok(Some(self.target.clone()));
         }
         let continued = plan
             .keyspaces
@@ -87,7 +95,7 @@ impl Hold {
             target,
             owner: self.owner.clone(),
         };
-        Ok(self.records.protect(request)?)
+        Ok(self.records.protect_for(Purpose::Backups, request)?)
     }
 
     /// Checks, with the record in place, that no threshold had passed the start before.
@@ -112,20 +120,16 @@ impl Hold {
     }
 
     /// Moves the protection to the new end of the chain. The layer is committed already, so a
-    /// failure here is an error of the next backup, not of this one; it is told by the caller.
+    /// failure here is an error of the next backup, not of this one; it is told by the caller, who must still
+    /// hold the snapshot of the end: then no threshold of what the layer has can have passed it.
     pub(crate) fn hand_over(mut self, plan: &BackupPlan) -> Result<()> {
         let kept = match (self.own.take(), self.standing.take()) {
-            (Some(own), _) if plan.onto.is_none() => Some(own),
-            // In place: a keyspace that it names and that is gone by now cannot stand in the way.
-            (None, Some(standing)) => Some(self.records.advance(&standing.id, plan.end)?),
-            _ => self
-                .target
-                .clone()
-                .map(|target| self.protect(plan.end, target))
-                .transpose()?,
+            (Some(own), _) if plan.onto.is_none() => own,
+            (None, Some(standing)) => self.records.advance(&standing.id, plan.end)?,
+            _ => self.protect(plan.end, self.target.clone())?,
         };
         for record in self.records.list()? {
-            if record.owner == self.owner && Some(record.id) != kept.as_ref().map(|kept| kept.id) {
+            if record.owner == self.owner && record.id != kept.id {
                 self.records.release(&record.id)?;
             }
         }
@@ -142,19 +146,13 @@ impl Hold {
     }
 }
 
-/// What the chain covers, without the names that no keyspace has any more; none if nothing is left.
-fn living_target(plan: &BackupPlan) -> Result<Option<Target>> {
+/// What the chain covers, as it was asked for: names that no keyspace has now may come back.
+fn chain_target(plan: &BackupPlan) -> Result<Target> {
     if plan.whole_engine {
-        return Ok(Some(Target::All));
+        return Ok(Target::All);
     }
-    let living = |p: &NamePattern| {
-        plan.keyspaces
-            .iter()
-            .any(|k| k.descriptor.dropped.is_none() && p.matches(&k.descriptor.name))
-    };
-    let mut patterns = patterns(plan.patterns.iter().map(String::as_str))?;
-    patterns.retain(|p| !matches!(p, NamePattern::Exact(_)) || living(p));
-    Ok((!patterns.is_empty()).then_some(Target::Keyspaces(patterns)))
+    let patterns = patterns(plan.patterns.iter().map(String::as_str))?;
+    Ok(Target::Keyspaces(patterns))
 }
 
 /// Patterns from their texts; a keyspace's name is one too.

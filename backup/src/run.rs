@@ -59,7 +59,9 @@ pub async fn backup(
     };
     // The layer is committed and restores. Should the hand-over fail, the older record goes on
     // holding more than is needed, and `gc status` shows it.
-    if let Err(error) = blocking(move || hold.hand_over(&plan)).await {
+    let handed_over = blocking(move || hold.hand_over(&plan)).await;
+    drop(at);
+    if let Err(error) = handed_over {
         tracing::error!(%error, "the backup is done, but its protection could not be handed over");
     }
     if report.keyspaces.is_empty() {

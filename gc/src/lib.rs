@@ -65,7 +65,7 @@ pub use error::{Error, Result};
 pub use options::{GcOptions, WorkerOptions};
 pub use policy::HeldBy;
 pub use protect::ProtectedTimestamps;
-pub use record::{MAX_OWNER_BYTES, ProtectRequest, Record, RecordId};
+pub use record::{MAX_OWNER_BYTES, ProtectRequest, Purpose, Record, RecordId};
 pub use report::{GcReport, KeyspaceGcReport};
 pub use round::collect;
 pub use status::{GcStatus, KeyspaceGcStatus, RecordStatus, status};

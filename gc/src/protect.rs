@@ -5,11 +5,13 @@
 //! was granted is never passed, and one that comes too late is refused with
 //! [`Error::Verification`], not granted in vain.
 
-use icecore_engine::{Engine, SYSTEM_KEYSPACE};
-use icecore_mvcc::Timestamp;
+use std::collections::BTreeSet;
+
+use icecore_engine::{Engine, Keyspace, SYSTEM_KEYSPACE};
+use icecore_mvcc::{KeyspaceId, Timestamp};
 
 use crate::error::{Error, Result};
-use crate::record::{ProtectRequest, Record, RecordId};
+use crate::record::{ProtectRequest, Purpose, Record, RecordId};
 
 /// Kind of the system rows that hold the records.
 const KIND: &str = "protected";
@@ -37,10 +39,20 @@ impl ProtectedTimestamps {
     /// [`Error::NoSuchKeyspace`] when the target names, other than by a wildcard, a keyspace that
     /// does not exist or was dropped by then; [`Error::InvalidRequest`].
     pub fn protect(&self, request: ProtectRequest) -> Result<Record> {
+        self.protect_for(Purpose::Reads, request)
+    }
+
+    /// As [`ProtectedTimestamps::protect`], with what the record is for. For backups, a keyspace is held and
+    /// verified only if a layer that ends at the time has its rows, and a name need not exist: a chain goes
+    /// on when its keyspaces are gone, and covers those that come under their names.
+    ///
+    /// # Errors
+    /// As [`ProtectedTimestamps::protect`].
+    pub fn protect_for(&self, purpose: Purpose, request: ProtectRequest) -> Result<Record> {
         request.validate()?;
         let _guard = self.engine.gc_guard();
         let now = self.engine.now();
-        let record = Record::new(RecordId::random(), request, now);
+        let record = Record::new(RecordId::random(), request, purpose, now);
         if let Err(refusal) = check_past(record.timestamp, now).and_then(|()| self.verify(&record))
         {
             metrics::counter!("icecore_gc_protect_refused_total").increment(1);
@@ -116,14 +128,41 @@ impl ProtectedTimestamps {
         Ok(records)
     }
 
+    /// The keyspaces whose reads a record keeps whole from its time on. Of one for backups these are
+    /// the keyspaces with rows in a layer that ends then: neither those that were excluded at the time and are
+    /// included by now, nor those created or restored since; the next layer has these from zero.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the disk fails.
+    pub fn kept_whole(&self, record: &Record) -> Result<Vec<Keyspace>> {
+        let mut kept = self.engine.all_keyspaces();
+        kept.retain(|keyspace| record.applies_to(&keyspace.descriptor()));
+        if record.purpose == Purpose::Backups
+            && let Some(in_layer) = self.in_layer_at(record.timestamp)?
+        {
+            kept.retain(|keyspace| in_layer.contains(&keyspace.id()));
+        }
+        Ok(kept)
+    }
+
+    /// The keyspaces whose rows a layer with this end has; none if nobody can tell any more.
+    fn in_layer_at(&self, end: Timestamp) -> Result<Option<BTreeSet<KeyspaceId>>> {
+        if end < self.engine.keyspace_by_id(SYSTEM_KEYSPACE)?.threshold() {
+            return Ok(None);
+        }
+        let then = self.engine.descriptors_at(end)?.into_iter();
+        let included = then.filter(|d| !d.settings.exclude_from_backup);
+        Ok(Some(included.map(|d| d.id).collect()))
+    }
+
     /// Under the GC guard: no threshold that matters has passed the record's time.
     fn verify(&self, record: &Record) -> Result<()> {
-        let all = self.engine.all_keyspaces();
-        let held: Vec<_> = all
-            .iter()
-            .filter(|k| record.applies_to(&k.descriptor()))
-            .collect();
-        for name in record.target.exact_names() {
+        let held = self.kept_whole(record)?;
+        let named = match record.purpose {
+            Purpose::Reads => record.target.exact_names(),
+            Purpose::Backups => Vec::new(),
+        };
+        for name in named {
             if !held.iter().any(|k| k.name() == name) {
                 return Err(Error::NoSuchKeyspace {
                     name: name.to_owned(),
@@ -132,7 +171,7 @@ impl ProtectedTimestamps {
         }
         // Without its descriptors of that time, no keyspace can be read or backed up as of it.
         let system = self.engine.keyspace_by_id(SYSTEM_KEYSPACE)?;
-        for keyspace in held.into_iter().chain([&system]) {
+        for keyspace in held.iter().chain([&system]) {
             let threshold = keyspace.threshold();
             if record.timestamp < threshold {
                 return Err(Error::Verification {

@@ -92,6 +92,28 @@ impl ProtectRequest {
     }
 }
 
+/// For whose reads a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// For any: what it names is held, without exception.
+    #[default]
+    Reads,
+    /// For the next backup of a chain. It spares keyspaces that are excluded from backups: their rows are in
+    /// no layer, so that no backup reads them; once included again, they are taken from zero.
+    Backups,
+}
+
+impl Purpose {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_reads(&self) -> bool {
+        *self == Self::Reads
+    }
+}
+
 /// A protected timestamp: no threshold of a keyspace that it applies to passes it while it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -105,13 +127,21 @@ pub struct Record {
     pub owner: String,
     /// When it was made.
     pub created: Timestamp,
+    /// For whose reads.
+    #[serde(default, skip_serializing_if = "Purpose::is_reads")]
+    pub purpose: Purpose,
     /// What a newer version wrote beside that; kept when the record is moved.
     #[serde(flatten)]
     unknown: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Record {
-    pub(crate) fn new(id: RecordId, request: ProtectRequest, created: Timestamp) -> Self {
+    pub(crate) fn new(
+        id: RecordId,
+        request: ProtectRequest,
+        purpose: Purpose,
+        created: Timestamp,
+    ) -> Self {
         let ProtectRequest {
             timestamp,
             target,
@@ -123,14 +153,17 @@ impl Record {
             target,
             owner,
             created,
+            purpose,
             unknown: serde_json::Map::new(),
         }
     }
 
-    /// Whether it holds a keyspace back: its target matches, and the keyspace could still be read
-    /// at the record's time (it was not dropped by then).
+    /// Whether it holds a keyspace back: its target matches, the keyspace could still be read at the
+    /// record's time (it was not dropped by then), and its purpose does not spare it.
     pub fn applies_to(&self, keyspace: &Descriptor) -> bool {
-        self.target.matches(&keyspace.name)
+        let spared = self.purpose == Purpose::Backups && keyspace.settings.exclude_from_backup;
+        !spared
+            && self.target.matches(&keyspace.name)
             && keyspace
                 .dropped
                 .is_none_or(|dropped| self.timestamp < dropped)

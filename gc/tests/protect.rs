@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use common::{HOUR, Lab, delete, patterns, put, read};
 use icecore_engine::Durability;
-use icecore_gc::{Error, GcOptions, HeldBy, RecordId, Span, Target, collect};
+use icecore_gc::{
+    Error, GcOptions, HeldBy, ProtectRequest, Purpose, Record, RecordId, Span, Target, collect,
+};
 use icecore_mvcc::{KeyRange, KeyspaceName, Timestamp};
 
 fn keyspaces(names: &[&str]) -> Target {
@@ -299,6 +301,79 @@ fn a_granted_record_is_never_passed() {
         granted > 0 && refused > 0,
         "both outcomes were met: {granted}, {refused}"
     );
+}
+
+fn for_backups(timestamp: Timestamp, target: Target) -> ProtectRequest {
+    ProtectRequest {
+        timestamp,
+        target,
+        owner: "test".to_owned(),
+    }
+}
+
+fn exclude(lab: &Lab, name: &str, exclude_from_backup: bool) {
+    let mut settings = lab.engine.keyspace(name).unwrap().descriptor().settings;
+    settings.exclude_from_backup = exclude_from_backup;
+    lab.engine.alter_keyspace(name, settings).unwrap();
+}
+
+/// What is excluded is neither held nor in the way; what is included by now and was not then, or came
+/// later, is held and not in the way. A record for reads knows no exception.
+#[test]
+fn a_record_for_backups_holds_what_a_layer_has() {
+    let lab = Lab::new();
+    let kept = lab.keyspace("bank.kept", HOUR);
+    let cache = lab.keyspace("bank.cache", HOUR);
+    exclude(&lab, "bank.cache", true);
+    let early = put(&kept, "k", "1");
+    put(&cache, "k", "1");
+    let protected = lab.protected();
+    let protect = |purpose, target| protected.protect_for(purpose, for_backups(early, target));
+    let record = protect(Purpose::Backups, Target::All).unwrap();
+    lab.clock.advance(2 * HOUR);
+    put(&kept, "k", "2");
+    let second = put(&cache, "k", "2");
+    lab.clock.advance(2 * HOUR);
+    lab.collect();
+    assert!(kept.threshold() <= early);
+    assert!(cache.threshold() >= second);
+
+    let names = |record: &Record| -> Vec<String> {
+        let kept = protected.kept_whole(record).unwrap();
+        kept.iter().map(|k| k.name().to_owned()).collect()
+    };
+    let again = protect(
+        Purpose::Backups,
+        keyspaces(&["bank.cache", "bank.kept", "bank.gone"]),
+    );
+    assert_eq!(names(&again.unwrap()), ["bank.kept"]);
+    assert!(matches!(
+        protect(Purpose::Reads, Target::All),
+        Err(Error::Verification { keyspace, .. }) if keyspace == "bank.cache"
+    ));
+    // Included by now: held from here on, though not since then.
+    exclude(&lab, "bank.cache", false);
+    assert_eq!(
+        names(&protect(Purpose::Backups, Target::All).unwrap()),
+        ["bank.kept"]
+    );
+    let threshold = cache.threshold();
+    lab.clock.advance(2 * HOUR);
+    put(&cache, "k", "3");
+    lab.collect();
+    assert_eq!(cache.threshold(), threshold);
+    assert!(record.applies_to(&cache.descriptor()));
+    // Of what a layer has, a threshold that passed the time refuses the record as ever.
+    for record in protected.list().unwrap() {
+        protected.release(&record.id).unwrap();
+    }
+    lab.clock.advance(2 * HOUR);
+    put(&kept, "k", "3");
+    lab.collect();
+    assert!(matches!(
+        protect(Purpose::Backups, Target::All),
+        Err(Error::Verification { keyspace, .. }) if keyspace == "bank.kept"
+    ));
 }
 
 fn check_held(lab: &Lab, id: &RecordId, at: Timestamp) {

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use icecore_gc::{ProtectRequest, ProtectedTimestamps, RecordId, RecordStatus, Target, status};
+use icecore_gc::{
+    ProtectRequest, ProtectedTimestamps, Purpose, RecordId, RecordStatus, Target, status,
+};
 use icecore_mvcc::{NamePattern, Timestamp, format_duration};
 use serde::Serialize;
 
@@ -59,6 +61,7 @@ struct Shown {
     owner: String,
     #[serde(serialize_with = "time")]
     created: Timestamp,
+    purpose: Purpose,
 }
 
 impl From<&icecore_gc::Record> for Shown {
@@ -69,6 +72,7 @@ impl From<&icecore_gc::Record> for Shown {
             target: record.target.to_string(),
             owner: record.owner.clone(),
             created: record.created,
+            purpose: record.purpose,
         }
     }
 }

@@ -129,7 +129,7 @@ impl Examination {
         found.check("catalog", "all keyspaces", catalog::names(&keyspaces));
         let thresholds = catalog::thresholds(&keyspaces, engine.visible());
         found.check("thresholds", "all keyspaces", thresholds);
-        let protection = records::protection(engine, &keyspaces);
+        let protection = records::protection(engine);
         found.check("protection", "all keyspaces", protection);
         found.check("restores", "all keyspaces", records::restores(engine));
         let sizes: Vec<u64> = keyspaces.iter().map(size).collect();

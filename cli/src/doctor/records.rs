@@ -1,21 +1,21 @@
 //! Checks of what holds garbage collection back.
 
 use icecore_engine::{Engine, Keyspace};
-use icecore_gc::ProtectedTimestamps;
+use icecore_gc::{ProtectedTimestamps, Record};
 
 use super::Finding;
 use crate::output::plural;
 
 /// Every record can be read, and no threshold has passed one that applies to its keyspace.
-pub(super) fn protection(engine: &Engine, keyspaces: &[Keyspace]) -> Finding {
-    let records = ProtectedTimestamps::new(engine)
-        .list()
-        .map_err(|e| e.to_string())?;
+pub(super) fn protection(engine: &Engine) -> Finding {
+    let protected = ProtectedTimestamps::new(engine);
+    let records = protected.list().map_err(|e| e.to_string())?;
     for record in &records {
+        let kept = protected.kept_whole(record).map_err(|e| e.to_string())?;
         let passed = |keyspace: &&Keyspace| {
-            record.applies_to(&keyspace.descriptor()) && keyspace.threshold() > record.timestamp
+            keyspace.threshold() > record.timestamp && !was_restored_since(keyspace, record)
         };
-        if let Some(keyspace) = keyspaces.iter().find(passed) {
+        if let Some(keyspace) = kept.iter().find(passed) {
             return Err(format!(
                 "record {} protects {} since {}, but its threshold is {}",
                 record.id,
@@ -26,6 +26,12 @@ pub(super) fn protection(engine: &Engine, keyspaces: &[Keyspace]) -> Finding {
         }
     }
     Ok(plural(records.len() as u64, "record"))
+}
+
+/// A restored keyspace may begin after a record that holds all: its past ends where its backup's does.
+fn was_restored_since(keyspace: &Keyspace, record: &Record) -> bool {
+    let restored = keyspace.descriptor().restored();
+    restored.is_some_and(|restored| restored > record.timestamp)
 }
 
 /// Restores that were not finished: no fault, but something to know of.

@@ -4,7 +4,7 @@ use icecore_mvcc::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{ProtectRequest, RecordId};
+use crate::record::{ProtectRequest, Purpose, RecordId};
 use crate::target::Target;
 
 fn ts(nanos: u64) -> Timestamp {
@@ -34,7 +34,7 @@ impl Case {
                     target: Target::All,
                     owner: format!("of {at}"),
                 };
-                Record::new(RecordId::random(), request, ts(self.now))
+                Record::new(RecordId::random(), request, Purpose::Reads, ts(self.now))
             })
             .collect();
         decide(&Situation {

@@ -42,8 +42,13 @@ fn descriptor(name: &str, dropped: Option<u64>) -> Descriptor {
 #[test]
 fn applies_by_name_whole_keyspace_for_a_span() {
     let applies = |target: Target, name: &str| {
-        Record::new(RecordId::random(), request(target, "t"), ts(60))
-            .applies_to(&descriptor(name, None))
+        Record::new(
+            RecordId::random(),
+            request(target, "t"),
+            Purpose::Reads,
+            ts(60),
+        )
+        .applies_to(&descriptor(name, None))
     };
     assert!(applies(Target::All, "x"));
     assert!(applies(keyspaces(&["nyc.*", "bank.*"]), "bank.a"));
@@ -57,9 +62,41 @@ fn applies_by_name_whole_keyspace_for_a_span() {
 
 #[test]
 fn applies_to_a_dropped_keyspace_only_where_it_could_still_be_read() {
-    let record = Record::new(RecordId::random(), request(Target::All, "t"), ts(60));
+    let record = Record::new(
+        RecordId::random(),
+        request(Target::All, "t"),
+        Purpose::Reads,
+        ts(60),
+    );
     assert!(record.applies_to(&descriptor("x", Some(51))));
     assert!(!record.applies_to(&descriptor("x", Some(50))));
+}
+
+#[test]
+fn for_backups_it_spares_what_is_excluded_from_them_and_only_then() {
+    let record = |purpose| {
+        let request = request(keyspaces(&["bank.*"]), "t");
+        Record::new(RecordId::random(), request, purpose, ts(60))
+    };
+    let mut excluded = descriptor("bank.cache", None);
+    excluded.settings.exclude_from_backup = true;
+    assert!(record(Purpose::Reads).applies_to(&excluded));
+    assert!(!record(Purpose::Backups).applies_to(&excluded));
+    assert!(record(Purpose::Backups).applies_to(&descriptor("bank.cache", None)));
+    assert!(!record(Purpose::Backups).applies_to(&descriptor("nyc.a", None)));
+}
+
+#[test]
+fn a_purpose_that_this_version_does_not_know_is_refused() {
+    let id = "7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90";
+    let json = format!(
+        r#"{{"id":"{id}","timestamp":1,"target":{{"kind":"all"}},"owner":"o","created":3,"purpose":"feeds"}}"#
+    );
+    let error = Record::decode(id, json.as_bytes()).unwrap_err();
+    assert!(
+        error.to_string().contains("unknown variant `feeds`"),
+        "{error}"
+    );
 }
 
 #[test]

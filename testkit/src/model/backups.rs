@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use icecore_archive::{BackupSelector, LayerKind};
 use icecore_backup::{BackupOptions, BackupReport, backup, chain_owner};
-use icecore_gc::ProtectedTimestamps;
+use icecore_gc::{ProtectedTimestamps, Purpose};
 use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
 
 use super::bugs::{Bug, incremental_without_a_tombstone};
 use super::chains::{
-    BackupAsked, ChainRecord, Forecast, LayerKeyspace, LayerRecord, forecast_backup, is_meant,
+    BackupAsked, ChainRecord, Forecast, LayerKeyspace, LayerRecord, forecast_backup,
 };
 use super::pool;
 use super::world::World;
@@ -152,7 +152,7 @@ impl World {
         let outcome = self.runtime.block_on(backup(&engine, &store, options));
         let after = self.listing(collection)?;
         match (outcome, forecast) {
-            (Ok(report), Forecast::Succeeds(keyspaces) | Forecast::Either(keyspaces)) => {
+            (Ok(report), Forecast::Succeeds(keyspaces)) => {
                 let added: Vec<_> = after
                     .iter()
                     .filter(|layer| !before.contains(layer))
@@ -169,7 +169,6 @@ impl World {
                 "backup {} was taken, against {why:?}",
                 report.layer
             ))),
-            (Err(error), Forecast::Succeeds(_)) => Err(error.into()),
             (Err(error), forecast) => {
                 ensure!(
                     before == after,
@@ -177,7 +176,7 @@ impl World {
                 );
                 let text = error.to_string();
                 let Forecast::Refused(named) = forecast else {
-                    return Ok(None);
+                    return Err(error.into());
                 };
                 ensure!(
                     named.iter().all(|part| text.contains(part)),
@@ -199,7 +198,7 @@ impl World {
             .collect())
     }
 
-    /// One record, at the chain's end, holds the chain; or none, where nothing is left to be held.
+    /// One record, at the chain's end, holds the chain, and nothing else that it names.
     fn held(&self, collection: usize, chain: usize) -> Result<()> {
         let Some(chain) = self.chains.get(chain) else {
             return Ok(());
@@ -210,57 +209,18 @@ impl World {
         let found: Vec<_> = records
             .iter()
             .filter(|r| r.owner == owner)
-            .map(|r| r.timestamp)
+            .map(|r| (r.timestamp, r.purpose))
             .collect();
-        let end: Vec<_> = chain
-            .layers
-            .last()
-            .map(|layer| layer.end)
+        let end = chain.layers.last();
+        let end: Vec<_> = end
+            .map(|layer| (layer.end, Purpose::Backups))
             .into_iter()
             .collect();
-        let lives = |pattern: &NamePattern| {
-            let mut names = chain
-                .layers
-                .iter()
-                .next_back()
-                .into_iter()
-                .flat_map(|layer| layer.keyspaces.values());
-            names.any(|k| k.dropped.is_none() && pattern.matches(&k.name))
-        };
-        let lifeless = chain
-            .scope
-            .iter()
-            .all(|pattern| matches!(pattern, NamePattern::Exact(_)) && !lives(pattern));
-        if found.is_empty() && lifeless && !chain.scope.is_empty() {
-            return Ok(());
-        }
-        // A keyspace whose data stays out of the backup is collected all the same, and its threshold can
-        // refuse the record at the end. What the run read under stays then, if it needed any; the
-        // hand-over says so in the log.
-        let refused = end.last().is_some_and(|end| {
-            matches!(found.as_slice(), [] | [_])
-                && found.iter().all(|older| older < end)
-                && self.is_refused_at(chain, *end)
-        });
         ensure!(
-            found == end || refused,
+            found == end,
             "the chain ends at {end:?}, and is protected at {found:?}"
         );
         Ok(())
-    }
-
-    /// Whether the threshold of a keyspace that a chain names, and leaves out, has passed this time.
-    fn is_refused_at(&self, chain: &ChainRecord, end: Timestamp) -> bool {
-        let Ok(engine) = self.engine() else {
-            return false;
-        };
-        let mut all = engine.all_keyspaces().into_iter();
-        all.any(|keyspace| {
-            let descriptor = keyspace.descriptor();
-            descriptor.settings.exclude_from_backup
-                && end < keyspace.threshold()
-                && is_meant(&chain.scope, &descriptor.name)
-        })
     }
 
     /// The planted bug; `false` where it has nothing to spoil.

@@ -60,8 +60,6 @@ pub(crate) enum Forecast<T> {
     Succeeds(T),
     /// It must be refused, with a text that holds all of these.
     Refused(Vec<String>),
-    /// Both are right; if it succeeds, with this outcome.
-    Either(T),
 }
 
 /// What a backup is asked to do.
@@ -133,18 +131,6 @@ pub(crate) fn forecast_backup(
             });
         }
         keyspaces.insert(id, keyspace);
-    }
-    // A keyspace that was restored since `end`, with a history that begins after it, is not in the backup,
-    // nor are the rows of an excluded one; but either may stand in the way of protecting all keyspaces as
-    // of then.
-    let in_the_way = asked.known.present().any(|(id, known)| {
-        let meant = is_meant(asked.scope, &known.name)
-            && known.dropped.is_none_or(|dropped| asked.end < dropped);
-        let left_out = keyspaces.get(&id).is_none_or(|k| k.excluded);
-        meant && known.threshold > asked.end && left_out
-    });
-    if in_the_way {
-        return Forecast::Either(keyspaces);
     }
     Forecast::Succeeds(keyspaces)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use icecore_engine::{Error, SYSTEM_KEYSPACE};
-use icecore_gc::{GcOptions, ProtectRequest, ProtectedTimestamps, Record, Target};
+use icecore_gc::{GcOptions, ProtectRequest, ProtectedTimestamps, Purpose, Record, Target};
 use icecore_mvcc::{KeyspaceId, Timestamp};
 
 use super::bugs::Bug;
@@ -128,8 +128,10 @@ impl World {
             } else {
                 known.settings_now().gc_ttl
             };
+            let excluded = known.settings_now().exclude_from_backup;
             let applies = |r: &&Record| {
                 r.target.matches(&known.name)
+                    && !(excluded && r.purpose == Purpose::Backups)
                     && known.dropped.is_none_or(|dropped| r.timestamp < dropped)
             };
             let held = records.iter().filter(applies).map(|r| r.timestamp);

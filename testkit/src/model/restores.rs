@@ -190,7 +190,7 @@ impl World {
         forecast: Forecast<Comeback>,
     ) -> Result<()> {
         let renames: BTreeMap<String, String> = match &forecast {
-            Forecast::Succeeds(comeback) | Forecast::Either(comeback) => {
+            Forecast::Succeeds(comeback) => {
                 let names = comeback.keyspaces.iter().zip(self.copies..);
                 names
                     .map(|(k, copy)| (k.name.clone(), format!("copy.{copy}")))
@@ -344,9 +344,7 @@ fn settled(
     forecast: Forecast<Comeback>,
 ) -> Result<Option<(RestoreReport, Comeback)>> {
     match (outcome, forecast) {
-        (Ok(report), Forecast::Succeeds(comeback) | Forecast::Either(comeback)) => {
-            Ok(Some((report, comeback)))
-        }
+        (Ok(report), Forecast::Succeeds(comeback)) => Ok(Some((report, comeback))),
         (Ok(report), Forecast::Refused(why)) => Err(Failure::Mismatch(format!(
             "{} was restored as of {:?}, against {why:?}",
             report.full, report.target
@@ -360,7 +358,6 @@ fn settled(
             );
             Ok(None)
         }
-        (Err(_), Forecast::Either(_)) => Ok(None),
     }
 }
 
