@@ -1,10 +1,13 @@
 //! What a command gets: the database it works on, a runtime, and where its output goes.
 
+use std::cell::OnceCell;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use icecore_engine::{Engine, Keyspace, Options, Snapshot};
+
+use tokio::runtime::Runtime;
 
 use crate::arguments::{GlobalArguments, OutputFormat, Progress};
 use crate::error::{Error, Result};
@@ -15,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) format: OutputFormat,
     /// Whether progress bars are wanted and can be seen.
     pub(crate) bars: bool,
+    /// Made when first needed, and one for the whole command: what one wait opened, the next may use.
+    runtime: OnceCell<Runtime>,
 }
 
 impl Context {
@@ -24,6 +29,7 @@ impl Context {
             db: global.db,
             format: global.output,
             bars,
+            runtime: OnceCell::new(),
         }
     }
 
@@ -75,11 +81,18 @@ impl Context {
 
     /// Runs what is asynchronous to its end.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::runtime::Builder::new_multi_thread()
+        self.runtime()?.block_on(work)
+    }
+
+    fn runtime(&self) -> Result<&Runtime> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map_err(Error::io("start", "the asynchronous runtime"))?
-            .block_on(work)
+            .map_err(Error::io("start", "the asynchronous runtime"))?;
+        Ok(self.runtime.get_or_init(|| runtime))
     }
 }
 

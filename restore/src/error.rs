@@ -1,5 +1,7 @@
 //! Why a restore failed. Nothing that fails leaves anything visible behind.
 
+use std::path::PathBuf;
+
 use icecore_archive::ContentHash;
 use icecore_mvcc::Timestamp;
 
@@ -107,6 +109,18 @@ pub enum Error {
         found: ContentHash,
         /// The hash expected.
         expected: ContentHash,
+    },
+    /// The file system of the database has too little room.
+    #[error(
+        "cannot restore into {}: {needed} bytes are needed there, {available} are free; free {} bytes, restore fewer keyspaces, or restore into a folder on another file system", .folder.display(), .needed.saturating_sub(*.available)
+    )]
+    NoSpace {
+        /// The folder whose file system was asked.
+        folder: PathBuf,
+        /// Bytes that the restore needs.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
     },
     /// A setting is out of its range.
     #[error("invalid restore setting {name}: {reason}")]

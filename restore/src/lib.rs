@@ -4,7 +4,8 @@
 //!
 //! 1. *Plan* ([`plan`]): for each keyspace the files to apply, oldest layer first, and which of
 //!    them must be rewritten because they hold versions after the target time. Pure.
-//! 2. *Preflight*: names that are taken, an engine that is not empty, an unexpected head.
+//! 2. *Preflight*: names that are taken, an engine that is not empty, an unexpected head, too little
+//!    room on the disk.
 //! 3. *Fetch* into the staging folder, and verify the bytes (length, CRC32, BLAKE3) before RocksDB
 //!    opens any of them.
 //! 4. *Ingest* each layer into a hidden keyspace, by links, as the files are.
@@ -34,11 +35,15 @@ mod options;
 pub mod plan;
 mod report;
 mod run;
+mod space;
 mod verify;
+mod work;
 
 pub use error::{Error, Result};
 pub use options::{History, RestoreOptions};
 pub use plan::{PlannedRestore, RestorePlan};
 pub use report::{RestoreReport, RestoredKeyspace};
-pub use run::{dry_run, restore};
+pub use run::{dry_run, plan_restore, restore, restore_planned};
+pub use space::check_space;
 pub use verify::{Depth, VerifiedLayer, VerifyOptions, VerifyReport, verify};
+pub use work::{DryRun, Requests, Rewrite};

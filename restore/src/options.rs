@@ -33,6 +33,9 @@ pub struct RestoreOptions {
     pub into_database: Option<String>,
     /// How much of the past comes back.
     pub history: History,
+    /// Only the keyspaces with their settings come back, none of their rows. They are empty from the
+    /// target on, and reads before it are refused, whatever `history` says. Default: rows too.
+    pub schema_only: bool,
     /// Refuse a chain whose newest manifest has another hash.
     pub expect_head: Option<ContentHash>,
     /// Fetches at a time, 1 to 64. Default 2.
@@ -50,6 +53,7 @@ impl Default for RestoreOptions {
             renames: BTreeMap::new(),
             into_database: None,
             history: History::All,
+            schema_only: false,
             expect_head: None,
             threads: 2,
             progress: None,

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::options::{History, RestoreOptions};
+use crate::work::Requests;
 
 /// What a restore will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,8 +30,13 @@ pub struct RestorePlan {
     pub whole_engine: bool,
     /// The keyspaces.
     pub keyspaces: Vec<PlannedRestore>,
+    /// Whether the keyspaces come back without their rows.
+    pub schema_only: bool,
     /// Names this restore, so that running it again goes on with it.
     pub restore_id: String,
+    /// The requests that reading the chain's index and manifests took; none where [`plan()`] alone made
+    /// this. Retries count, and so does what else the same open collection was used for meanwhile.
+    pub planning: Requests,
 }
 
 /// What it will do for one keyspace.
@@ -114,18 +120,20 @@ pub fn plan(
             name,
             manifests,
             target,
-            options.history,
+            options,
         )?);
     }
     let unchanged = keyspaces.iter().all(|k| k.name == k.source.name);
-    let restore_id = restore_id(full, manifests, target, options.history, &keyspaces);
+    let restore_id = restore_id(full, manifests, target, options, &keyspaces);
     Ok(RestorePlan {
         full: full.clone(),
         layers: manifests.iter().map(|m| m.layer.clone()).collect(),
         target,
         whole_engine: last.whole_engine && options.keyspaces.is_empty() && unchanged,
         keyspaces,
+        schema_only: options.schema_only,
         restore_id,
+        planning: Requests::default(),
     })
 }
 
@@ -242,10 +250,10 @@ fn plan_keyspace(
     name: String,
     manifests: &[Manifest],
     target: Timestamp,
-    history: History,
+    options: &RestoreOptions,
 ) -> Result<PlannedRestore> {
-    if source.settings.exclude_from_backup {
-        // Its rows were left out: it comes back empty, whatever earlier layers hold of it.
+    if source.settings.exclude_from_backup || options.schema_only {
+        // Its rows were left out, or are not wanted: it comes back empty, whatever the layers hold of it.
         return Ok(PlannedRestore {
             name,
             source: source.clone(),
@@ -290,7 +298,7 @@ fn plan_keyspace(
     Ok(PlannedRestore {
         name,
         source: source.clone(),
-        threshold: if history == History::None {
+        threshold: if options.history == History::None {
             target
         } else {
             true_from
@@ -345,17 +353,20 @@ fn oldest_true_time(
     Ok(oldest)
 }
 
-/// The same restore has the same id: the same layers, target, names and history. It begins with what a
+/// The same restore has the same id: the same layers, target, names and options. It begins with what a
 /// person needs to run it again.
 fn restore_id(
     full: &FullPath,
     manifests: &[Manifest],
     target: Timestamp,
-    history: History,
+    options: &RestoreOptions,
     keyspaces: &[PlannedRestore],
 ) -> String {
     use std::fmt::Write;
-    let mut text = format!("{target} {history:?}");
+    let mut text = format!("{target} {:?}", options.history);
+    if options.schema_only {
+        text.push_str(" schema only");
+    }
     for manifest in manifests {
         let _infallible = write!(text, "\n{} {}", manifest.collection_id, manifest.layer);
     }

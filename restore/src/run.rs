@@ -5,14 +5,17 @@ use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use icecore_archive::plan::Target;
-use icecore_archive::{Chain, Collection, blocking};
+use icecore_archive::{Chain, Collection, FullPath, Manifest, blocking};
 use icecore_engine::{Engine, Publish, RestoringKeyspace};
+use icecore_mvcc::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::fetch::Fetcher;
 use crate::options::RestoreOptions;
 use crate::plan::{PlannedRestore, RestorePlan, plan};
 use crate::report::RestoreReport;
+use crate::space;
+use crate::work::{DryRun, Ingested, Requests};
 
 /// Restores keyspaces into an engine. When it returns, they are visible and durable.
 ///
@@ -25,9 +28,25 @@ pub async fn restore(
     collection: &Collection,
     options: &RestoreOptions,
 ) -> Result<RestoreReport> {
+    let plan = plan_restore(collection, options).await?;
+    restore_planned(engine, collection, &plan, options).await
+}
+
+/// As [`restore`], of what [`plan_restore`] planned with the same collection and options. The seconds of
+/// the report begin here.
+///
+/// # Errors
+/// As [`restore`].
+#[tracing::instrument(skip_all)]
+pub async fn restore_planned(
+    engine: &Engine,
+    collection: &Collection,
+    plan: &RestorePlan,
+    options: &RestoreOptions,
+) -> Result<RestoreReport> {
     let started = Instant::now();
-    let plan = plan_from(collection, options).await?;
-    preflight(engine, &plan)?;
+    options.validate()?;
+    preflight(engine, plan, options)?;
     let total_bytes = plan.stored_bytes();
     let (threads, progress) = (options.threads, options.progress.clone());
     let fetcher = Arc::new(Fetcher::new(
@@ -38,7 +57,7 @@ pub async fn restore(
         progress,
         total_bytes,
     )?);
-    let begun = begin(engine, &plan).await?;
+    let begun = begin(engine, plan).await?;
     let keyspaces = stream::iter(begun.iter().zip(&plan.keyspaces))
         .map(|(hidden, planned)| bring(Arc::clone(&fetcher), hidden, planned))
         .buffered(threads);
@@ -60,31 +79,56 @@ pub async fn restore(
             .map_err(Error::from)
     })
     .await?;
-    let report = RestoreReport::new(&plan, started.elapsed().as_secs_f64());
+    let report = RestoreReport::new(plan, started.elapsed().as_secs_f64());
     metrics::counter!("icecore_restore_done_total").increment(1);
     metrics::histogram!("icecore_restore_seconds").record(report.seconds);
     tracing::info!(target = %report.target, bytes = total_bytes, seconds = report.seconds, "restored");
     Ok(report)
 }
 
-/// What a restore would do. With an engine, its conflicts are found too.
+/// What a restore would do: the plan, and what it takes of the store and the disk. With an engine its
+/// conflicts are found too, what an interrupted run of the same restore brought already is not
+/// counted again, and too little room on the disk is an error.
 ///
 /// # Errors
-/// As [`restore`], as far as planning goes.
+/// As [`restore`], as far as planning and preflight go.
 pub async fn dry_run(
     engine: Option<&Engine>,
     collection: &Collection,
     options: &RestoreOptions,
+) -> Result<DryRun> {
+    let plan = plan_restore(collection, options).await?;
+    let ingested = match engine {
+        Some(engine) => {
+            preflight(engine, &plan, options)?;
+            Ingested::of(engine, &plan)
+        }
+        None => Ingested::default(),
+    };
+    Ok(DryRun::new(plan, &ingested, options.threads))
+}
+
+/// Chooses the layers of a restore, reads their manifests, and plans from them. Nothing is written.
+///
+/// # Errors
+/// As [`restore`], as far as planning goes.
+pub async fn plan_restore(
+    collection: &Collection,
+    options: &RestoreOptions,
 ) -> Result<RestorePlan> {
-    let plan = plan_from(collection, options).await?;
-    if let Some(engine) = engine {
-        preflight(engine, &plan)?;
-    }
+    options.validate()?;
+    let before = collection.requests();
+    let (full, manifests, target) = read_chain(collection, options).await?;
+    let mut plan = plan(&full, &manifests, target, options)?;
+    plan.planning = Requests::from(collection.requests() - before);
     Ok(plan)
 }
 
-async fn plan_from(collection: &Collection, options: &RestoreOptions) -> Result<RestorePlan> {
-    options.validate()?;
+/// The manifests of the layers to apply, in order, and the time to restore.
+pub(crate) async fn read_chain(
+    collection: &Collection,
+    options: &RestoreOptions,
+) -> Result<(FullPath, Vec<Manifest>, Timestamp)> {
     let chain = collection.open_chain(&options.from).await?;
     check_head(&chain, options)?;
     let target = options.as_of.map_or(Target::Latest, Target::At);
@@ -95,12 +139,11 @@ async fn plan_from(collection: &Collection, options: &RestoreOptions) -> Result<
         .try_collect()
         .await?;
     let end = layers.last().ok_or(icecore_archive::Error::EmptyChain)?.end;
-    plan(
-        chain.full(),
-        &manifests,
+    Ok((
+        chain.full().clone(),
+        manifests,
         options.as_of.unwrap_or(end),
-        options,
-    )
+    ))
 }
 
 fn check_head(chain: &Chain, options: &RestoreOptions) -> Result<()> {
@@ -119,7 +162,7 @@ fn check_head(chain: &Chain, options: &RestoreOptions) -> Result<()> {
 }
 
 /// Finds what would make the restore fail at its end, before anything is fetched.
-fn preflight(engine: &Engine, plan: &RestorePlan) -> Result<()> {
+fn preflight(engine: &Engine, plan: &RestorePlan, options: &RestoreOptions) -> Result<()> {
     let resumed = engine
         .restoring()
         .iter()
@@ -139,7 +182,10 @@ fn preflight(engine: &Engine, plan: &RestorePlan) -> Result<()> {
             .into());
         }
     }
-    Ok(())
+    let needed = Ingested::of(engine, plan).space_bytes(plan, options.threads);
+    space::check(engine.staging_dir(), needed)?;
+    // The same again where both lie on one file system, as they mostly do.
+    space::check(engine.dir(), needed)
 }
 
 /// Begins all keyspaces, in their order, before anything is fetched: where a name is held, no other name

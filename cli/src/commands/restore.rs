@@ -1,18 +1,19 @@
 //! `restore`: brings keyspaces back from a collection, into a database that is made where there
 //! is none.
 
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use icecore_archive::{
-    BackupSelector, Collection, CollectionUri, ContentHash, StoreOptions, total,
-};
+use icecore_archive::{BackupSelector, Collection, CollectionUri, ContentHash, StoreOptions};
 use icecore_engine::Engine;
 use icecore_mvcc::{Clock, KeyspaceName, NamePattern, SystemClock, Timestamp};
-use icecore_restore::{RestoreOptions, RestorePlan, RestoreReport};
+use icecore_restore::{Requests, RestoreOptions, RestoreReport};
 use serde::Serialize;
 
+use self::plan::Plan;
 use crate::arguments::{OutputFormat, Time};
 use crate::context::Context;
 use crate::error::Result;
@@ -44,6 +45,9 @@ pub(crate) struct RestoreArguments {
     /// Bring back all versions that the backup has, or only the newest
     #[arg(long, value_enum, default_value_t)]
     history: History,
+    /// Bring back the keyspaces with their settings, and none of their rows
+    #[arg(long)]
+    schema_only: bool,
     /// Refuse a backup whose newest manifest has another hash
     #[arg(long, value_name = "HASH")]
     expect_head: Option<ContentHash>,
@@ -52,7 +56,8 @@ pub(crate) struct RestoreArguments {
     dry_run: bool,
     /// Give up the restores of this database that were interrupted, and free what they brought
     #[arg(long, conflicts_with_all = [
-        "from", "backup", "as_of", "keyspaces", "renames", "into_database", "history", "expect_head", "dry_run",
+        "from", "backup", "as_of", "keyspaces", "renames", "into_database", "history", "schema_only",
+        "expect_head", "dry_run",
     ])]
     abandon: bool,
 }
@@ -103,6 +108,7 @@ fn options(arguments: &RestoreArguments, engine: Option<&Engine>) -> Result<Rest
         renames: BTreeMap::from_iter(arguments.renames.clone()),
         into_database: arguments.into_database.as_ref().map(ToString::to_string),
         history: arguments.history.into(),
+        schema_only: arguments.schema_only,
         expect_head: arguments.expect_head,
         ..RestoreOptions::default()
     })
@@ -138,22 +144,24 @@ fn abandon(context: &Context) -> Result<()> {
 
 fn restore(context: &Context, from: &CollectionUri, arguments: &RestoreArguments) -> Result<()> {
     let started = Instant::now();
-    if context.open_if_there()?.is_none() {
-        // What cannot be restored should not leave an empty database behind.
-        let options = options(arguments, None)?;
-        context.wait(async {
-            let collection = collection(from).await?;
-            Ok(icecore_restore::dry_run(None, &collection, &options).await?)
-        })?;
+    let engine = context.open_if_there()?;
+    let mut options = options(arguments, engine.as_ref())?;
+    let is_new = engine.is_none();
+    drop(engine);
+    // Before a database is made: what cannot be restored should not leave an empty one behind.
+    let (collection, plan) = context.wait(async {
+        let collection = collection(from).await?;
+        let plan = icecore_restore::plan_restore(&collection, &options).await?;
+        Ok((collection, plan))
+    })?;
+    if is_new {
+        icecore_restore::check_space(&plan, options.threads, context.db()?)?;
     }
     let report = context.create_or_write(|engine| {
-        let mut options = options(arguments, Some(engine))?;
         let bar = Bar::new(context, "restoring");
         options.progress = Some(bar.progress());
-        context.wait(async {
-            let collection = collection(from).await?;
-            Ok(icecore_restore::restore(engine, &collection, &options).await?)
-        })
+        let restoring = icecore_restore::restore_planned(engine, &collection, &plan, &options);
+        context.wait(async { Ok(restoring.await?) })
     })?;
     let done = Done::from(&report);
     if context.format == OutputFormat::Table {
@@ -162,8 +170,9 @@ fn restore(context: &Context, from: &CollectionUri, arguments: &RestoreArguments
     let elapsed = started.elapsed();
     let sentence = || {
         format!(
-            "restored {} as of {} from {} ({}, {}) in {:.2} s, {}",
+            "restored {}{} as of {} from {} ({}, {}) in {:.2} s, {}",
             plural(report.keyspaces.len() as u64, "keyspace"),
+            without_rows(arguments),
             report.target,
             report.full,
             plural(report.layers as u64, "layer"),
@@ -175,25 +184,36 @@ fn restore(context: &Context, from: &CollectionUri, arguments: &RestoreArguments
     context.done("restore", sentence, &done, report.stored_bytes(), started)
 }
 
+/// What a sentence adds to the keyspaces.
+fn without_rows(arguments: &RestoreArguments) -> &'static str {
+    match arguments.schema_only {
+        true => " without rows",
+        false => "",
+    }
+}
+
 fn dry_run(context: &Context, from: &CollectionUri, arguments: &RestoreArguments) -> Result<()> {
     let engine = context.open_if_there()?;
     let options = options(arguments, engine.as_ref())?;
-    let plan = context.wait(async {
+    let (opening, told) = context.wait(async {
         let collection = collection(from).await?;
-        Ok(icecore_restore::dry_run(engine.as_ref(), &collection, &options).await?)
+        let opening = Requests::from(collection.requests());
+        let told = icecore_restore::dry_run(engine.as_ref(), &collection, &options).await?;
+        Ok((opening, told))
     })?;
-    let told = Plan::from(&plan);
+    if engine.is_none() {
+        icecore_restore::check_space(&told.plan, options.threads, context.db()?)?;
+    }
+    let plan = Plan::new(&told, opening + told.requests);
     match context.format {
-        OutputFormat::Json => context.document(&told),
+        OutputFormat::Json => context.document(&plan),
         OutputFormat::Table => {
-            context.list("keyspaces", told.keyspaces.iter().map(Ok))?;
-            context.line(&format!(
-                "would restore {} as of {} from {}, {}; nothing was written",
-                plural(plan.keyspaces.len() as u64, "keyspace"),
-                plan.target,
-                plural(plan.layers.len() as u64, "layer"),
-                human_bytes(plan.stored_bytes()),
-            ))
+            context.list("keyspaces", plan.keyspaces.iter().map(Ok))?;
+            context.list("layers", plan.layers.iter().map(Ok))?;
+            if !plan.rewrites.is_empty() {
+                context.list("rewrites", plan.rewrites.iter().map(Ok))?;
+            }
+            context.line(&plan.sentence(without_rows(arguments)))
         }
     }
 }
@@ -225,42 +245,6 @@ impl From<&RestoreReport> for Done {
             layers: report.layers,
             target: report.target,
             entries: report.entries(),
-            keyspaces: keyspaces.collect(),
-        }
-    }
-}
-
-/// What a restore would do.
-#[derive(Serialize)]
-struct Plan {
-    dry_run: bool,
-    backup: String,
-    layers: Vec<String>,
-    #[serde(serialize_with = "time")]
-    target: Timestamp,
-    whole_engine: bool,
-    bytes: u64,
-    keyspaces: Vec<Restored>,
-}
-
-impl From<&RestorePlan> for Plan {
-    fn from(plan: &RestorePlan) -> Self {
-        let keyspaces = plan.keyspaces.iter().map(|keyspace| Restored {
-            name: keyspace.name.clone(),
-            source: keyspace.source.name.clone(),
-            threshold: since_epoch(keyspace.threshold),
-            files: keyspace.files().count() as u64,
-            rewritten_files: keyspace.files().filter(|file| file.rewrite).count() as u64,
-            entries: total(keyspace.files().map(|file| file.file.entries)),
-            stored_bytes: keyspace.stored_bytes(),
-        });
-        Self {
-            dry_run: true,
-            backup: plan.full.to_string(),
-            layers: plan.layers.iter().map(ToString::to_string).collect(),
-            target: plan.target,
-            whole_engine: plan.whole_engine,
-            bytes: plan.stored_bytes(),
             keyspaces: keyspaces.collect(),
         }
     }

@@ -10,7 +10,7 @@ use super::Error;
 
 error_names!(Error:
     Engine, Archive, NotEmpty, NothingMatches, BeforeKeyspaces, NothingToRename, SameName,
-    NoHistory, Unfounded, UnexpectedHead, InvalidOption,
+    NoHistory, Unfounded, UnexpectedHead, NoSpace, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -64,6 +64,11 @@ fn all() -> Vec<Error> {
             chain: text("2022/02/09-155340.13"),
             found: ContentHash::of(b"a"),
             expected: ContentHash::of(b"b"),
+        },
+        Error::NoSpace {
+            folder: "/srv/db/staging".into(),
+            needed: 5_000_000,
+            available: 4_194_304,
         },
         Error::InvalidOption {
             name: "threads",

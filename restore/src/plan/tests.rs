@@ -465,3 +465,33 @@ fn sizes_that_cannot_be_are_added_up_without_a_panic() {
     let plan = run(&manifests, 100, &RestoreOptions::default()).unwrap();
     assert_eq!(plan.stored_bytes(), u64::MAX);
 }
+
+#[test]
+fn only_the_schema_brings_no_file_and_no_past() {
+    let manifests = chain([Some(0), None, Some(200)]);
+    let options = RestoreOptions {
+        schema_only: true,
+        ..RestoreOptions::default()
+    };
+    let rows = run(&manifests, 300, &RestoreOptions::default()).unwrap();
+    let schema = run(&manifests, 300, &options).unwrap();
+    let keyspace = schema.keyspaces.first().unwrap();
+    assert!(schema.schema_only && !rows.schema_only);
+    assert_eq!(keyspace.layers, []);
+    assert_eq!(keyspace.threshold, at(300));
+    assert_eq!(keyspace.source, rows.keyspaces[0].source);
+    assert_eq!(schema.stored_bytes(), 0);
+    // An interrupted restore of the rows is not gone on with.
+    assert_ne!(schema.restore_id, rows.restore_id);
+    // Rows that no layer begins are not missed.
+    let unfounded = [layer(100, 200, vec![keyspace_without_beginning()])];
+    assert!(matches!(
+        run(&unfounded, 200, &RestoreOptions::default()),
+        Err(Error::Unfounded { .. })
+    ));
+    run(&unfounded, 200, &options).unwrap();
+}
+
+fn keyspace_without_beginning() -> ManifestKeyspace {
+    keyspace(descriptor(1, "a"), false, None, vec![file(110, 190)])
+}

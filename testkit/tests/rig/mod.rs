@@ -366,7 +366,7 @@ fn create_collection(clock: &ManualClock) -> (CollectionUri, Collection) {
 }
 
 /// Runs it to its end on this thread.
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub fn run<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: RefCell<tokio::runtime::Runtime> = RefCell::new(scratch::runtime().unwrap());
     }

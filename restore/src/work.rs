@@ -1,0 +1,171 @@
+//! What a restore takes: requests, bytes, room on the disk, and files to rewrite. Pure, from its plan.
+
+use std::collections::BTreeMap;
+use std::ops::Add;
+
+use icecore_archive::{FileId, LayerPath, RequestCounts, total};
+use icecore_engine::Engine;
+use icecore_mvcc::Timestamp;
+use serde::Serialize;
+
+use crate::plan::{PlannedFile, PlannedLayer, PlannedRestore, RestorePlan};
+
+/// Requests that read a collection, by kind. Where one fails it is made again, and counts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Requests {
+    /// Reads of objects.
+    pub get: u64,
+    /// Reads of an object's size.
+    pub head: u64,
+    /// Listings. Most stores make one request of every 1,000 objects listed, and bill each.
+    pub list: u64,
+}
+
+impl From<RequestCounts> for Requests {
+    fn from(counts: RequestCounts) -> Self {
+        Self {
+            get: counts.get,
+            head: counts.head,
+            list: counts.list,
+        }
+    }
+}
+
+impl Add for Requests {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            get: self.get.saturating_add(other.get),
+            head: self.head.saturating_add(other.head),
+            list: self.list.saturating_add(other.list),
+        }
+    }
+}
+
+/// A file that cannot go in as it is: it holds versions after the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rewrite {
+    /// The keyspace, as it will be named.
+    pub keyspace: String,
+    /// The layer that the file lies in.
+    pub layer: LayerPath,
+    /// The file.
+    pub file: FileId,
+    /// Its newest version, which lies after the target.
+    pub newest: Timestamp,
+    /// Bytes of the file.
+    pub stored_bytes: u64,
+}
+
+/// What a restore would do and take. See [`dry_run`](crate::dry_run).
+#[derive(Debug, Clone, PartialEq)]
+pub struct DryRun {
+    /// The plan.
+    pub plan: RestorePlan,
+    /// Every request that the restore makes of an open collection, planning included.
+    pub requests: Requests,
+    /// Files to fetch.
+    pub files: u64,
+    /// Bytes of those files.
+    pub fetched_bytes: u64,
+    /// Bytes that must be free on the file system of the database.
+    pub space_bytes: u64,
+    /// The files among them that will be rewritten.
+    pub rewrites: Vec<Rewrite>,
+}
+
+impl DryRun {
+    pub(crate) fn new(plan: RestorePlan, ingested: &Ingested, threads: usize) -> Self {
+        let files = ingested.remaining(&plan).count() as u64;
+        let fetching = Requests {
+            get: files,
+            ..Requests::default()
+        };
+        Self {
+            requests: plan.planning + fetching,
+            files,
+            fetched_bytes: total(ingested.remaining(&plan).map(|step| step.stored_bytes())),
+            space_bytes: ingested.space_bytes(&plan, threads),
+            rewrites: ingested
+                .remaining(&plan)
+                .filter(|step| step.file.rewrite)
+                .map(|step| step.rewrite())
+                .collect(),
+            plan,
+        }
+    }
+}
+
+/// One file with where it goes.
+struct Step<'a> {
+    keyspace: &'a PlannedRestore,
+    layer: &'a PlannedLayer,
+    file: &'a PlannedFile,
+}
+
+impl Step<'_> {
+    fn stored_bytes(&self) -> u64 {
+        self.file.file.stored_bytes
+    }
+
+    fn rewrite(&self) -> Rewrite {
+        Rewrite {
+            keyspace: self.keyspace.name.clone(),
+            layer: self.layer.path.clone(),
+            file: self.file.file.id,
+            newest: self.file.file.max_ts,
+            stored_bytes: self.stored_bytes(),
+        }
+    }
+}
+
+/// What an interrupted run of a restore has brought: tags of layers, by the keyspace's new name.
+#[derive(Debug, Default)]
+pub(crate) struct Ingested(BTreeMap<String, Vec<String>>);
+
+impl Ingested {
+    pub(crate) fn of(engine: &Engine, plan: &RestorePlan) -> Self {
+        let restoring = engine.restoring();
+        let ours = restoring
+            .iter()
+            .filter(|r| r.restore_id() == plan.restore_id);
+        Self(ours.map(|r| (r.name().to_owned(), r.ingested())).collect())
+    }
+
+    fn has(&self, keyspace: &PlannedRestore, layer: &PlannedLayer) -> bool {
+        let tag = layer.path.to_string();
+        self.0
+            .get(&keyspace.name)
+            .is_some_and(|tags| tags.contains(&tag))
+    }
+
+    /// The files that are still to be fetched.
+    fn remaining<'a>(&'a self, plan: &'a RestorePlan) -> impl Iterator<Item = Step<'a>> {
+        let layers = plan
+            .keyspaces
+            .iter()
+            .flat_map(|keyspace| keyspace.layers.iter().map(move |layer| (keyspace, layer)));
+        layers
+            .filter(|(keyspace, layer)| !self.has(keyspace, layer))
+            .flat_map(|(keyspace, layer)| {
+                layer.files.iter().map(move |file| Step {
+                    keyspace,
+                    layer,
+                    file,
+                })
+            })
+    }
+
+    /// Bytes that the rest of the restore needs on disk: see [`crate::check_space`].
+    pub(crate) fn space_bytes(&self, plan: &RestorePlan, threads: usize) -> u64 {
+        let rewritten = self.remaining(plan).filter(|step| step.file.rewrite);
+        let mut beside: Vec<u64> = rewritten.map(|step| step.stored_bytes()).collect();
+        beside.sort_unstable_by(|a, b| b.cmp(a));
+        let all = total(self.remaining(plan).map(|step| step.stored_bytes()));
+        all.saturating_add(total(beside.into_iter().take(threads)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
