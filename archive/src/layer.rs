@@ -4,6 +4,7 @@
 //! [`Collection`] describes. A writer that is dropped leaves junk that no reader sees.
 
 mod claim;
+mod merged;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,6 +23,8 @@ use crate::path::LayerPath;
 use crate::store::PutOnce;
 use crate::upload::{self, StoredFile};
 
+pub use merged::MergedParts;
+
 /// The manifest's name within its layer.
 pub(crate) const MANIFEST_NAME: &str = "BACKUP_MANIFEST";
 
@@ -38,6 +41,8 @@ pub struct LayerWriter {
     run: RunId,
     end: Timestamp,
     parent: Option<LayerEntry>,
+    /// The manifests that it stands for: a merged layer takes no slot.
+    merges: Vec<ContentHash>,
     files: Mutex<Files>,
 }
 
@@ -82,6 +87,13 @@ impl LayerWriter {
         self.parent.as_ref().map(|parent| parent.manifest_hash)
     }
 
+    /// The manifests of the layers that are merged into it; none unless it was begun by
+    /// [`Collection::begin_merged`].
+    #[must_use]
+    pub fn merges(&self) -> &[ContentHash] {
+        &self.merges
+    }
+
     /// Uploads a local file as a data file of the layer, under a new random name.
     ///
     /// The file must not change meanwhile. Several may be put at once; together they hold no more than
@@ -119,7 +131,7 @@ impl LayerWriter {
     }
 
     /// Commits the layer: checks its files unless that was done since the last was put, then writes side
-    /// files, manifest, slot and markers.
+    /// files, manifest, slot (unless it is merged of others) and markers.
     ///
     /// The manifest must be this layer's and name files that this writer put; files that it does not name
     /// are left as junk.
@@ -155,10 +167,10 @@ impl LayerWriter {
             manifest_hash: encoded.hash,
         };
         self.list(&entry).await?;
-        let kind = if self.parent.is_some() {
-            "incremental"
-        } else {
-            "full"
+        let kind = match &self.parent {
+            Some(_) if !self.merges.is_empty() => "merged",
+            Some(_) => "incremental",
+            None => "full",
         };
         metrics::counter!("icecore_archive_layers_committed_total", "kind" => kind).increment(1);
         let (bytes, entries) = (entry.stored_bytes, entry.entries);
@@ -177,10 +189,12 @@ impl LayerWriter {
             && manifest.kind == kind
             && manifest.layer == self.layer
             && manifest.parent_manifest == self.parent_manifest()
+            && manifest.merges == self.merges
             && (manifest.start, manifest.end) == (self.start(), self.end);
         if !same {
             return Err(
-                "its collection, kind, place, parent, start or end is not the layer's".to_owned(),
+                "its collection, kind, place, parent, parts, start or end is not the layer's"
+                    .to_owned(),
             );
         }
         let files = self.files.lock();
@@ -226,7 +240,8 @@ impl LayerWriter {
     /// Makes the layer visible: slot and markers.
     async fn list(&self, entry: &LayerEntry) -> Result<()> {
         let full = self.layer.full();
-        if let Some(parent) = &self.parent {
+        // The slots of a merged layer's window stay those of the layers that it stands for.
+        if let Some(parent) = self.parent.as_ref().filter(|_| self.merges.is_empty()) {
             let slot = marker::slot_path(full, parent.end);
             if let PutOnce::Conflict(theirs) = self
                 .collection

@@ -49,7 +49,7 @@ pub use collection::{AppendTarget, Chain, Collection, FullEntry};
 pub use error::{Error, Result};
 pub use hash::{ContentHash, Digest, ParseHashError};
 pub use ids::{ChainId, CollectionId, FileId, ParseFileIdError, RunId};
-pub use layer::LayerWriter;
+pub use layer::{LayerWriter, MergedParts};
 pub use local::{StagingFolder, blocking, remove_staged};
 pub use manifest::{FileEntry, LayerKind, Manifest, ManifestKeyspace};
 pub use marker::{COLLECTION_FORMAT_VERSION, LayerEntry};

@@ -45,6 +45,10 @@ pub struct Manifest {
     pub layer: LayerPath,
     /// The BLAKE3 of the parent's manifest object; `None` for a full.
     pub parent_manifest: Option<ContentHash>,
+    /// The manifests of the layers that were merged into it, in order, with all that those were merged of:
+    /// a child may name any of them as its parent that ends where it does. Empty for other layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merges: Vec<ContentHash>,
     /// It covers the versions after this: the parent's end, zero for a full.
     pub start: Timestamp,
     /// It covers the versions up to and including this.
@@ -198,6 +202,9 @@ impl Manifest {
                     return Err(
                         "a full backup has no start, no parent and no incremental path".to_owned(),
                     );
+                }
+                if !self.merges.is_empty() {
+                    return Err("a full backup is merged of no others".to_owned());
                 }
             }
             LayerKind::Incremental => {

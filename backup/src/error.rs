@@ -86,6 +86,18 @@ pub enum Error {
         /// The keyspace's threshold.
         threshold: Timestamp,
     },
+    /// A compaction did not write what it read.
+    #[error(
+        "merging keyspace {keyspace} gave {found} versions, the layers hold {expected}; nothing of the merged layer is listed; run `icecore verify` on the chain, and report this if it finds nothing"
+    )]
+    MergeMismatch {
+        /// The keyspace.
+        keyspace: String,
+        /// Versions in the files that were merged.
+        expected: u64,
+        /// Versions written.
+        found: u64,
+    },
     /// A setting is out of its range.
     #[error("invalid backup setting {name}: {reason}")]
     InvalidOption {

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::error::Result;
-use crate::files::{FileOptions, Rows, Staging, write_files};
+use crate::files::{FileOptions, Rows, Staging, file_entry, write_files};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, PlannedKeyspace};
 use crate::report::KeyspaceReport;
@@ -303,17 +303,5 @@ async fn upload(writer: &LayerWriter, finished: Finished) -> Result<(usize, File
     let summary = finished.summary;
     let stored = writer.put_file(&summary.path).await?;
     remove_staged(&summary.path)?;
-    let file = FileEntry {
-        id: stored.id,
-        span: FileEntry::span_of(&summary.first_key, &summary.last_key),
-        min_ts: summary.min_ts,
-        max_ts: summary.max_ts,
-        entries: summary.entries,
-        tombstones: summary.tombstones,
-        logical_bytes: summary.logical_bytes,
-        stored_bytes: stored.stored_bytes,
-        crc32: stored.crc32,
-        blake3: stored.blake3,
-    };
-    Ok((finished.keyspace, file))
+    Ok((finished.keyspace, file_entry(&summary, &stored)))
 }

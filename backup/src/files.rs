@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use icecore_archive::StagingFolder;
+use icecore_archive::{FileEntry, StagingFolder, StoredFile};
 use icecore_engine::{Changes, Compression, Engine, SstSummary, SstWriter, Versions};
 use icecore_mvcc::Timestamp;
 
@@ -85,6 +85,22 @@ pub(crate) fn write_files(
         done(last.finish()?);
     }
     Ok(())
+}
+
+/// What a manifest says of a file that was written and stored.
+pub(crate) fn file_entry(summary: &SstSummary, stored: &StoredFile) -> FileEntry {
+    FileEntry {
+        id: stored.id,
+        span: FileEntry::span_of(&summary.first_key, &summary.last_key),
+        min_ts: summary.min_ts,
+        max_ts: summary.max_ts,
+        entries: summary.entries,
+        tombstones: summary.tombstones,
+        logical_bytes: summary.logical_bytes,
+        stored_bytes: stored.stored_bytes,
+        crc32: stored.crc32,
+        blake3: stored.blake3,
+    }
 }
 
 /// Closes a file once it has reached its size. One key's versions may go to two files.

@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compact;
 mod error;
 mod export;
 mod files;
@@ -38,6 +39,7 @@ mod protection;
 mod report;
 mod run;
 
+pub use compact::{CompactOptions, CompactReport, compact, plan_compaction};
 pub use error::{Error, Result};
 pub use options::BackupOptions;
 pub use plan::{BackupPlan, PlannedKeyspace};

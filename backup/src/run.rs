@@ -233,6 +233,7 @@ fn manifest(
         kind: plan.kind,
         layer: writer.layer().clone(),
         parent_manifest: writer.parent_manifest(),
+        merges: Vec::new(),
         start: plan.start,
         end: plan.end,
         created_at: engine.now(),

@@ -85,6 +85,9 @@ pub(crate) enum Command {
     Show(commands::show::ShowCommand),
     /// Check that the backups in a collection can be restored
     Verify(commands::verify::VerifyArguments),
+    /// Compact a collection
+    #[command(subcommand)]
+    Collection(commands::collection::CollectionCommand),
     /// Collect garbage, or show where that stands
     #[command(subcommand)]
     Gc(commands::gc::GcCommand),

@@ -201,8 +201,11 @@ impl Collection {
         }
         let (mut unmarked, mut damage) = (Vec::new(), Vec::new());
         for start in slots {
-            let holds =
-                |layer: &LayerEntry| layer.path.incremental().is_some() && layer.start == start;
+            // What begins inside a layer was merged into it; its own layer may be gone since. Markers that
+            // were missing then were written before.
+            let holds = |layer: &LayerEntry| {
+                layer.path.incremental().is_some() && layer.start <= start && start < layer.end
+            };
             if layers.iter().any(holds) {
                 continue;
             }

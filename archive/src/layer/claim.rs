@@ -52,6 +52,7 @@ impl Collection {
             run,
             end,
             parent: None,
+            merges: Vec::new(),
             files: Mutex::default(),
         })
     }
@@ -86,12 +87,13 @@ impl Collection {
             run,
             end,
             parent: Some(parent),
+            merges: Vec::new(),
             files: Mutex::default(),
         })
     }
 
     /// Claims the first free name from the end time on.
-    async fn claim_named(
+    pub(super) async fn claim_named(
         &self,
         end: Timestamp,
         run: RunId,
@@ -151,7 +153,7 @@ impl Collection {
     }
 
     /// Writes the markers that a writer which died did not get to.
-    async fn heal(&self, chain: &Chain) -> Result<()> {
+    pub(super) async fn heal(&self, chain: &Chain) -> Result<()> {
         for entry in chain.unmarked() {
             tracing::info!(layer = %entry.path, "writing the missing marker of a layer");
             self.put_layer_marker(entry).await?;

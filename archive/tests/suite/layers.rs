@@ -93,6 +93,7 @@ pub(crate) fn manifest(
         },
         layer: writer.layer().clone(),
         parent_manifest: writer.parent_manifest(),
+        merges: writer.merges().to_vec(),
         start: writer.start(),
         end: writer.end(),
         created_at: writer.end(),

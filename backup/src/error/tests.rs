@@ -9,7 +9,7 @@ use super::Error;
 
 error_names!(Error:
     Engine, Archive, Protection, OtherEngine, NotAfterChain, OtherScope, NothingMatches,
-    RestoredLater, GcGap, InvalidOption,
+    RestoredLater, GcGap, MergeMismatch, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -54,6 +54,11 @@ fn all() -> Vec<Error> {
             keyspace: "bank.accounts".to_owned(),
             start: time(0),
             threshold: time(10),
+        },
+        Error::MergeMismatch {
+            keyspace: "bank.accounts".to_owned(),
+            expected: 1000,
+            found: 999,
         },
         Error::InvalidOption {
             name: "threads",

@@ -32,6 +32,7 @@ fn parent(end: u64, patterns: &[&str], covered: &[Descriptor]) -> Manifest {
         kind: LayerKind::Full,
         layer: LayerPath::full_at(full),
         parent_manifest: None,
+        merges: Vec::new(),
         start: Timestamp::MIN,
         end: at(end),
         created_at: at(end),

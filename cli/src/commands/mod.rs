@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod changes;
+pub(crate) mod collection;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod dump;
@@ -38,6 +39,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Restore(arguments) => restore::run(&context, &arguments),
         Command::Show(command) => show::run(&context, command),
         Command::Verify(arguments) => verify::run(&context, &arguments),
+        Command::Collection(command) => collection::run(&context, command),
         Command::Gc(command) => gc::run(&context, command),
         Command::Protect(command) => protect::run(&context, command),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),

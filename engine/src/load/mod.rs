@@ -2,11 +2,13 @@
 
 mod bulk;
 mod checkpoint;
+mod files;
 mod restore;
 mod rewrite;
 mod sst;
 
 pub use bulk::BulkLoad;
+pub use files::{MergedRows, SstFiles};
 pub(crate) use restore::Restores;
 pub use restore::{Publish, RestoringKeyspace};
 pub use sst::{SstSummary, SstWriter};

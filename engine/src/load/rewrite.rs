@@ -1,19 +1,16 @@
 //! Rewriting an SST file without some of its versions.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use icecore_mvcc::{KeyRange, Timestamp, key, value};
 
 use super::bulk::ingest;
+use super::files::scratch_family;
 use super::sst::SstSummary;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::options::{Compression, Options};
-use crate::rocks::{CfKind, Db, RawIter, RocksSettings};
-
-/// Column family of the scratch database.
-const SCRATCH_FAMILY: &str = "rows";
+use crate::rocks::{RawIter, RocksSettings};
 
 impl Engine {
     /// Writes the versions of `from` that `keep` wants to `to`. `from` is consumed. `None` when
@@ -39,19 +36,7 @@ impl Engine {
             ..Options::default()
         };
         let settings = RocksSettings::new(&options);
-        let families = vec![
-            ("default".to_owned(), CfKind::Meta),
-            (
-                SCRATCH_FAMILY.to_owned(),
-                CfKind::Versioned {
-                    threshold: Arc::default(),
-                },
-            ),
-        ];
-        let db = Db::open(scratch.path(), &settings, families)?;
-        let cf = db
-            .family(SCRATCH_FAMILY)
-            .ok_or_else(|| Error::corrupt("a scratch database has no rows"))?;
+        let cf = scratch_family(scratch.path(), &settings)?;
         ingest(&cf, &[from.to_owned()])?;
         let (lower, upper) = key::range_bounds(&KeyRange::all());
         let mut iter = RawIter::new(&cf, RawIter::scan_options(lower, upper));

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::folder::sync_dir;
 use crate::options::Compression;
-use crate::rocks::RawSstWriter;
+use crate::rocks::{RawSstWriter, RocksSettings};
 
 /// What a finished file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +49,18 @@ impl Engine {
     /// # Errors
     /// [`Error::Rocks`] when the file cannot be made.
     pub fn sst_writer(&self, path: &Path, compression: Compression) -> Result<SstWriter> {
-        let writer = RawSstWriter::create(self.settings().sst_file(compression), path)?;
-        Ok(SstWriter {
+        SstWriter::create(self.settings(), path, compression)
+    }
+}
+
+impl SstWriter {
+    pub(super) fn create(
+        settings: &RocksSettings,
+        path: &Path,
+        compression: Compression,
+    ) -> Result<Self> {
+        let writer = RawSstWriter::create(settings.sst_file(compression), path)?;
+        Ok(Self {
             writer,
             summary: SstSummary {
                 path: path.to_owned(),
@@ -68,9 +78,7 @@ impl Engine {
             stored_value: Vec::new(),
         })
     }
-}
 
-impl SstWriter {
     /// Adds a version (`None` is a tombstone). Keys must ascend, a key's versions run newest
     /// first.
     ///

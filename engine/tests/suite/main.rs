@@ -24,6 +24,7 @@ mod properties;
 mod read_only;
 mod reads;
 mod restore;
+mod sst_files;
 mod transactions;
 mod walk;
 mod window;

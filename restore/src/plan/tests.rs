@@ -71,6 +71,7 @@ fn layer(start: u64, end: u64, keyspaces: Vec<ManifestKeyspace>) -> Manifest {
             LayerKind::Incremental => LayerPath::incremental_at(full_path(), incremental),
         },
         parent_manifest: None,
+        merges: Vec::new(),
         start: at(start),
         end: at(end),
         created_at: at(end),

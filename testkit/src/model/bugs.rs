@@ -90,6 +90,7 @@ pub(crate) async fn incremental_without_a_tombstone(
         kind: LayerKind::Incremental,
         layer: writer.layer().clone(),
         parent_manifest: writer.parent_manifest(),
+        merges: Vec::new(),
         start: writer.start(),
         end,
         created_at: end,

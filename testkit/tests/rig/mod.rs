@@ -208,7 +208,7 @@ impl Rig {
         (folder, engine)
     }
 
-    fn fused(&self, fuse: &Fuse) -> Result<Collection, icecore_archive::Error> {
+    pub fn fused(&self, fuse: &Fuse) -> Result<Collection, icecore_archive::Error> {
         let uri = self.collection.lock().unwrap().0.clone();
         run(Collection::open(
             &uri,

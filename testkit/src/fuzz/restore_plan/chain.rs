@@ -105,6 +105,7 @@ impl Layer {
             kind,
             layer,
             parent_manifest: (start > 0).then(|| ContentHash::of(b"parent")),
+            merges: Vec::new(),
             start: Timestamp::from_nanos(start),
             end: Timestamp::from_nanos(end),
             created_at: Timestamp::from_nanos(end),

@@ -1,0 +1,20 @@
+//! `collection`: what is done to a collection as a whole. Needs no database.
+
+mod compact;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::Result;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CollectionCommand {
+    /// Merge the incrementals of a backup into one layer, in the object store
+    Compact(compact::CompactArguments),
+}
+
+pub(crate) fn run(context: &Context, command: CollectionCommand) -> Result<()> {
+    match command {
+        CollectionCommand::Compact(arguments) => compact::run(context, &arguments),
+    }
+}
