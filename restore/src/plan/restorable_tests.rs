@@ -146,6 +146,7 @@ impl Case {
                 LayerPath::incremental_at(full, named)
             },
             parent_manifest: (start > 0).then(|| ContentHash::of(b"parent")),
+            merges: Vec::new(),
             start: at(start),
             end: at(end),
             created_at: at(end),
