@@ -167,7 +167,7 @@ impl History {
                 ..RestoreOptions::default()
             };
             if let Ok(plan) = rig::run(dry_run(None, &self.collection, &options)) {
-                let keyspaces = plan.keyspaces.iter().map(|k| {
+                let keyspaces = plan.plan.keyspaces.iter().map(|k| {
                     let settings = &k.source.settings;
                     let outcome = (settings.gc_ttl, settings.exclude_from_backup, k.threshold);
                     (k.name.clone(), outcome)
