@@ -75,6 +75,10 @@ pub struct ManifestKeyspace {
     pub descriptor: Descriptor,
     /// Whether the layers before do not cover it: its files then hold all of it up to the layer's end.
     pub introduced: bool,
+    /// Where it is introduced because garbage collection had passed the layer's start: the keyspace's GC
+    /// threshold then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gc_gap: Option<Timestamp>,
     /// The earliest time at which reads of this layer's versions are true, if it keeps history.
     pub revision_start: Option<Timestamp>,
     /// Its files.
@@ -229,6 +233,14 @@ impl ManifestKeyspace {
         if self.revision_start.is_some_and(|start| start > end) {
             return Err(format!(
                 "the history of keyspace '{name}' begins after the layer's end"
+            ));
+        }
+        if let Some(threshold) = self.gc_gap
+            && (!self.introduced || threshold <= start)
+        {
+            return Err(format!(
+                "keyspace '{name}' is not taken from zero, or garbage collection stood at {threshold}, not \
+                 after the layer's start"
             ));
         }
         for file in &self.files {

@@ -76,7 +76,7 @@ pub enum Error {
     },
     /// A window of history is gone.
     #[error(
-        "protected ts verification error: the incremental needs keyspace {keyspace} from {start} on, but its garbage-collection threshold is {threshold}; take a full backup, and keep a protected timestamp or a longer GC TTL for the next chain"
+        "protected ts verification error: the incremental needs keyspace {keyspace} from {start} on, but its garbage-collection threshold is {threshold}; take that keyspace from zero with --on-gc-gap reexport (`OnGcGap::Reexport`), or take a full backup"
     )]
     GcGap {
         /// The keyspace.

@@ -106,6 +106,7 @@ fn prepare(
         let report = KeyspaceReport {
             name: planned.descriptor.name.clone(),
             introduced: planned.introduced,
+            gc_gap: planned.gc_gap,
             ..KeyspaceReport::default()
         };
         let mut entry = Exported {
@@ -157,7 +158,10 @@ fn whole(
     } else {
         None
     };
-    entry.report.how = "full scan".to_owned();
+    entry.report.how = match entry.report.gc_gap {
+        Some(_) => "full scan: GC had passed the chain's end".to_owned(),
+        None => "full scan".to_owned(),
+    };
     entry.revision_start = floor.as_ref().map(|f| f.timestamp().min(at.timestamp()));
     let rows = range.split_at(&cuts).into_iter().map(|piece| {
         let versions = match &floor {

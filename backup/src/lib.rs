@@ -41,7 +41,7 @@ mod run;
 
 pub use compact::{CompactOptions, CompactReport, compact, plan_compaction};
 pub use error::{Error, Result};
-pub use options::BackupOptions;
+pub use options::{BackupOptions, OnGcGap};
 pub use plan::{BackupPlan, PlannedKeyspace};
 pub use protection::chain_owner;
 pub use report::{BackupReport, KeyspaceReport};

@@ -6,6 +6,17 @@ use icecore_mvcc::{NamePattern, Timestamp};
 
 use crate::error::{Error, Result};
 
+/// What an incremental does where garbage collection took a part of a keyspace's window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnGcGap {
+    /// It fails with both times, and nothing is written. The default.
+    #[default]
+    Error,
+    /// It takes that keyspace from zero, and the others' windows as ever. Times within the gap cannot be
+    /// restored of it.
+    Reexport,
+}
+
 /// Settings of a backup. Plain data: change fields, then run.
 #[derive(Clone)]
 pub struct BackupOptions {
@@ -19,6 +30,8 @@ pub struct BackupOptions {
     /// Keep every version in the layer's window, so that any time in it can be restored.
     /// Default `false`: the newest version of each key.
     pub revision_history: bool,
+    /// What an incremental does where history is gone that it needs. Default: it fails.
+    pub on_gc_gap: OnGcGap,
     /// Size at which a file is closed, in bytes, 1 MiB to 2 GiB. Default 128 MiB.
     pub target_file_bytes: u64,
     /// Threads that export, 1 to 64; as many uploads run beside them. Default 2.
@@ -36,6 +49,7 @@ impl Default for BackupOptions {
             onto: None,
             keyspaces: Vec::new(),
             revision_history: false,
+            on_gc_gap: OnGcGap::Error,
             target_file_bytes: 128 << 20,
             threads: 2,
             compression: Compression::Lz4,

@@ -11,6 +11,7 @@ use icecore_mvcc::{Descriptor, EngineId, KeyspaceId, NamePattern, Timestamp};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::options::OnGcGap;
 
 /// What a backup will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,6 +48,8 @@ pub struct PlannedKeyspace {
     /// Whether it was dropped within the window and all of it is collected: times before its drop are in no
     /// layer, and a restore to one must say so.
     pub lost: bool,
+    /// The GC threshold that had passed the chain's end, where it is exported whole for that.
+    pub gc_gap: Option<Timestamp>,
     /// Bytes of its SST files at the time of planning: an upper bound of the work.
     pub estimated_bytes: u64,
 }
@@ -55,6 +58,11 @@ impl PlannedKeyspace {
     /// Whether its rows are read.
     pub(crate) const fn is_read(&self) -> bool {
         !self.excluded && !self.lost
+    }
+
+    /// Whether only what changed since the chain's end is read.
+    pub(crate) const fn is_window(&self) -> bool {
+        !self.introduced && self.is_read()
     }
 }
 
@@ -86,13 +94,17 @@ pub struct Inputs<'a> {
     pub patterns: &'a [NamePattern],
     /// Whether every version in the window is kept.
     pub revision_history: bool,
+    /// The GC thresholds, by keyspace; zero for those that are not in it.
+    pub thresholds: &'a BTreeMap<KeyspaceId, Timestamp>,
+    /// What is done where one has passed the chain's end.
+    pub on_gc_gap: OnGcGap,
 }
 
 /// Plans a backup.
 ///
 /// # Errors
 /// [`Error::OtherEngine`], [`Error::NotAfterChain`], [`Error::OtherScope`],
-/// [`Error::NothingMatches`], [`Error::RestoredLater`].
+/// [`Error::NothingMatches`], [`Error::RestoredLater`], [`Error::GcGap`].
 pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
     let asked: Vec<String> = inputs.patterns.iter().map(ToString::to_string).collect();
     let (whole_engine, patterns) = match inputs.parent {
@@ -116,12 +128,13 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
                 after: if introduced { Timestamp::MIN } else { start },
                 excluded: descriptor.settings.exclude_from_backup,
                 lost: inputs.lost.contains(&descriptor.id),
+                gc_gap: None,
                 estimated_bytes: 0,
                 descriptor: descriptor.clone(),
             }
         })
         .collect();
-    Ok(BackupPlan {
+    let mut plan = BackupPlan {
         kind: if inputs.parent.is_some() {
             LayerKind::Incremental
         } else {
@@ -134,7 +147,9 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
         whole_engine,
         patterns,
         keyspaces,
-    })
+    };
+    plan.close_gaps(inputs.thresholds, inputs.on_gc_gap)?;
+    Ok(plan)
 }
 
 /// An incremental covers what its chain covers.
@@ -205,6 +220,37 @@ fn check_matched(inputs: &Inputs<'_>, pattern: &NamePattern) -> Result<()> {
 }
 
 impl BackupPlan {
+    /// Of keyspaces whose window begins below their threshold, takes all instead, or refuses. Returns how
+    /// many there were; a second time there are none but by thresholds that rose since.
+    ///
+    /// # Errors
+    /// [`Error::GcGap`] for the first of them, unless they are to be taken from zero.
+    pub(crate) fn close_gaps(
+        &mut self,
+        thresholds: &BTreeMap<KeyspaceId, Timestamp>,
+        on_gc_gap: OnGcGap,
+    ) -> Result<usize> {
+        let mut closed = 0;
+        for planned in self.keyspaces.iter_mut().filter(|k| k.is_window()) {
+            let threshold = thresholds.get(&planned.descriptor.id).copied();
+            let Some(threshold) = threshold.filter(|threshold| *threshold > planned.after) else {
+                continue;
+            };
+            if on_gc_gap == OnGcGap::Error {
+                return Err(Error::GcGap {
+                    keyspace: planned.descriptor.name.clone(),
+                    start: planned.after,
+                    threshold,
+                });
+            }
+            planned.introduced = true;
+            planned.after = Timestamp::MIN;
+            planned.gc_gap = Some(threshold);
+            closed += 1;
+        }
+        Ok(closed)
+    }
+
     /// Of these keyspaces the ones it would cover, had they not been restored only after its end.
     pub(crate) fn restored_later<'a>(
         &'a self,

@@ -8,12 +8,15 @@
 //! Records name the selection as it was asked for, and are made for backups: keyspaces that are excluded from
 //! them are collected by their TTL, and one that comes under a name of the selection is held from then on.
 
+use std::collections::BTreeMap;
+
 use icecore_archive::{Collection, CollectionId};
 use icecore_engine::Engine;
 use icecore_gc::{ProtectRequest, ProtectedTimestamps, Purpose, Record, Target};
-use icecore_mvcc::{NamePattern, Timestamp};
+use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
 
 use crate::error::{Error, Result};
+use crate::options::OnGcGap;
 use crate::plan::BackupPlan;
 
 /// The owner that chain records are listed under.
@@ -39,11 +42,13 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Protects what the plan reads, or fails with both times.
+    /// Protects what the plan reads. Where a threshold rose past the chain's end since it was made, fails
+    /// with both times, or takes that keyspace whole.
     pub(crate) fn acquire(
         engine: &Engine,
         collection: &Collection,
-        plan: &BackupPlan,
+        plan: &mut BackupPlan,
+        on_gc_gap: OnGcGap,
     ) -> Result<Self> {
         let mut hold = Self {
             records: ProtectedTimestamps::new(engine),
@@ -62,13 +67,43 @@ impl Hold {
             .list()?
             .into_iter()
             .find(|r| hold.is_of_chain(r) && r.timestamp <= needed);
-        if (hold.standing.is_none() || plan.onto.is_none())
-            && let Some(target) = hold.run_target(plan)?
-        {
-            hold.own = Some(hold.protect(needed, target)?);
+        if hold.standing.is_none() || plan.onto.is_none() {
+            hold.own = hold.protect_run(engine, plan, needed, on_gc_gap)?;
         }
-        hold.verify(engine, plan).inspect_err(|_| hold.abandon())?;
+        // Checked with the record in place: what no threshold has passed by now, none will.
+        let settled = {
+            let _guard = engine.gc_guard();
+            plan.close_gaps(&thresholds(engine), on_gc_gap)
+        };
+        settled.inspect_err(|_| hold.abandon())?;
         Ok(hold)
+    }
+
+    /// The record of this run, if it needs one.
+    fn protect_run(
+        &self,
+        engine: &Engine,
+        plan: &mut BackupPlan,
+        needed: Timestamp,
+        on_gc_gap: OnGcGap,
+    ) -> Result<Option<Record>> {
+        loop {
+            let Some(target) = self.run_target(plan)? else {
+                return Ok(None);
+            };
+            let refused = match self.protect(needed, target) {
+                Ok(record) => return Ok(Some(record)),
+                Err(refused) => refused,
+            };
+            let too_late = matches!(
+                refused,
+                Error::Protection(icecore_gc::Error::Verification { .. })
+            );
+            // Each round leaves fewer windows, so this ends.
+            if !too_late || plan.close_gaps(&thresholds(engine), on_gc_gap)? == 0 {
+                return Err(refused);
+            }
+        }
     }
 
     /// Whether a record holds all of the chain, whoever made it.
@@ -81,10 +116,7 @@ impl Hold {
         if plan.onto.is_none() {
             return Ok(Some(self.target.clone()));
         }
-        let continued = plan
-            .keyspaces
-            .iter()
-            .filter(|k| !k.introduced && k.is_read());
+        let continued = plan.keyspaces.iter().filter(|k| k.is_window());
         let names = patterns(continued.map(|k| k.descriptor.name.as_str()))?;
         Ok((!names.is_empty()).then_some(Target::Keyspaces(names)))
     }
@@ -96,27 +128,6 @@ impl Hold {
             owner: self.owner.clone(),
         };
         Ok(self.records.protect_for(Purpose::Backups, request)?)
-    }
-
-    /// Checks, with the record in place, that no threshold had passed the start before.
-    fn verify(&self, engine: &Engine, plan: &BackupPlan) -> Result<()> {
-        let guard = engine.gc_guard();
-        for keyspace in plan
-            .keyspaces
-            .iter()
-            .filter(|k| !k.introduced && k.is_read())
-        {
-            let threshold = guard.threshold(keyspace.descriptor.id)?;
-            if threshold > keyspace.after {
-                let (keyspace, start) = (keyspace.descriptor.name.clone(), keyspace.after);
-                return Err(Error::GcGap {
-                    keyspace,
-                    start,
-                    threshold,
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Moves the protection to the new end of the chain. The layer is committed already, so a
@@ -144,6 +155,13 @@ impl Hold {
             tracing::warn!(%error, id = %own.id, "the protection of a failed backup could not be released");
         }
     }
+}
+
+/// The threshold of every keyspace that the engine has, dropped ones too.
+pub(crate) fn thresholds(engine: &Engine) -> BTreeMap<KeyspaceId, Timestamp> {
+    let all = engine.all_keyspaces().into_iter();
+    all.map(|keyspace| (keyspace.id(), keyspace.threshold()))
+        .collect()
 }
 
 /// What the chain covers, as it was asked for: names that no keyspace has now may come back.

@@ -2,7 +2,7 @@
 
 use icecore_archive::{ContentHash, LayerKind, LayerPath};
 use icecore_mvcc::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What a backup did.
 #[derive(Debug, Clone, Serialize)]
@@ -34,6 +34,10 @@ pub struct KeyspaceReport {
     pub introduced: bool,
     /// How its versions were found.
     pub how: String,
+    /// Where it was exported whole because its GC threshold, this, had passed the chain's end: that threshold.
+    /// As text in JSON, and left out if there was no gap.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub gc_gap: Option<Timestamp>,
     /// Files stored.
     pub files: u64,
     /// Versions stored, tombstones included.
@@ -44,6 +48,11 @@ pub struct KeyspaceReport {
     pub logical_bytes: u64,
     /// Bytes of the files.
     pub stored_bytes: u64,
+}
+
+fn as_text<S: Serializer>(gap: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    gap.map(|threshold| threshold.to_string())
+        .serialize(serializer)
 }
 
 impl BackupReport {

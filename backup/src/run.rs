@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::export::{Exported, export};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, Inputs, Parent, plan};
-use crate::protection::Hold;
+use crate::protection::{Hold, thresholds};
 use crate::report::BackupReport;
 
 /// What the target of a backup came out as.
@@ -37,10 +37,7 @@ pub async fn backup(
 ) -> Result<BackupReport> {
     let started = Instant::now();
     let (onto, at, plan) = prepare(engine, collection, options).await?;
-    let hold = {
-        let (engine, collection, plan) = (engine.clone(), collection.clone(), plan.clone());
-        blocking(move || Hold::acquire(&engine, &collection, &plan)).await?
-    };
+    let (hold, plan) = acquire(engine, collection, plan, options).await?;
     let written = write_layer(engine, collection, options, &onto, &at, &plan).await;
     let mut report = match written {
         Ok(report) => report,
@@ -136,23 +133,51 @@ async fn prepare(
             present: &present,
             patterns: &options.keyspaces,
             revision_history: options.revision_history,
+            thresholds: &thresholds(&engine),
+            on_gc_gap: options.on_gc_gap,
         };
         let mut plan = plan(&inputs)?;
         for later in plan.restored_later(&present) {
             tracing::warn!(keyspace = later.name, end = %plan.end, restored = %later.created,
                 "not in the backup: it was restored here only after its end");
         }
-        for keyspace in plan
-            .keyspaces
-            .iter_mut()
-            .filter(|k| k.introduced && k.is_read())
-        {
-            let stats = engine.keyspace_by_id(keyspace.descriptor.id)?.stats();
-            keyspace.estimated_bytes = stats.sst_bytes + stats.memtable_bytes;
-        }
+        estimate(&engine, &mut plan)?;
         Ok((onto, at, plan))
     })
     .await
+}
+
+/// Protects what the plan reads; the plan comes back with what has changed since it was made.
+async fn acquire(
+    engine: &Engine,
+    collection: &Collection,
+    mut plan: BackupPlan,
+    options: &BackupOptions,
+) -> Result<(Hold, BackupPlan)> {
+    let (engine, collection, on_gc_gap) = (engine.clone(), collection.clone(), options.on_gc_gap);
+    blocking(move || {
+        let hold = Hold::acquire(&engine, &collection, &mut plan, on_gc_gap)?;
+        let estimated = estimate(&engine, &mut plan);
+        estimated.inspect_err(|_| hold.abandon())?;
+        let gaps = plan.keyspaces.iter();
+        for (planned, threshold) in gaps.filter_map(|k| k.gc_gap.map(|threshold| (k, threshold))) {
+            metrics::counter!("icecore_backup_gc_gaps_total").increment(1);
+            tracing::warn!(keyspace = planned.descriptor.name, chain_end = %plan.start, %threshold,
+                "taken from zero: garbage collection had passed the chain's end");
+        }
+        Ok((hold, plan))
+    })
+    .await
+}
+
+/// How much there is to read of keyspaces that are taken whole.
+fn estimate(engine: &Engine, plan: &mut BackupPlan) -> Result<()> {
+    let keyspaces = plan.keyspaces.iter_mut();
+    for keyspace in keyspaces.filter(|k| k.introduced && k.is_read()) {
+        let stats = engine.keyspace_by_id(keyspace.descriptor.id)?.stats();
+        keyspace.estimated_bytes = stats.sst_bytes + stats.memtable_bytes;
+    }
+    Ok(())
 }
 
 /// Keyspaces that were dropped in a window: with history, times before their drop can be restored. With
@@ -218,6 +243,7 @@ fn manifest(
         .map(|(planned, exported)| ManifestKeyspace {
             descriptor: planned.descriptor.clone(),
             introduced: planned.introduced,
+            gc_gap: planned.gc_gap,
             revision_start: exported.revision_start,
             files: exported.files.clone(),
         });
@@ -250,3 +276,6 @@ const _: () = {
     const fn sendable<T: Send>() {}
     sendable::<Error>();
 };
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,6 @@ macro_rules! scripts {
 }
 
 scripts!(
-    backup, catalog, changes, collection, data, doctor, dump, errors, gc, load, protect,
+    backup, catalog, changes, collection, data, doctor, dump, errors, gap, gc, load, protect,
     restorable, restore, show, usage, verify
 );

@@ -125,6 +125,7 @@ fn incremental(history: bool) -> Op {
         chain: 0,
         history,
         age: 0,
+        reexport: false,
     }
 }
 

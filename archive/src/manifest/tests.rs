@@ -67,12 +67,14 @@ pub(crate) fn golden_manifest() -> Manifest {
             ManifestKeyspace {
                 descriptor: descriptor(7, "nyc.flights"),
                 introduced: false,
+                gc_gap: None,
                 revision_start: Some(time(1_644_400_000_000_000_000)),
                 files: vec![file(4), file(5)],
             },
             ManifestKeyspace {
                 descriptor: descriptor(8, "nyc.weather"),
                 introduced: true,
+                gc_gap: None,
                 revision_start: None,
                 files: vec![],
             },
@@ -102,6 +104,18 @@ fn read(encoded: &EncodedManifest) -> crate::Result<Manifest> {
 fn golden_json() {
     let json = serde_json::to_string_pretty(&golden_manifest()).unwrap() + "\n";
     crate::golden::check("manifest-v1.json", json.as_bytes());
+}
+
+#[test]
+fn golden_json_with_a_gap() {
+    let mut manifest = golden_manifest();
+    manifest.keyspaces[1].gc_gap = Some(manifest.start.next());
+    let json = serde_json::to_string_pretty(&manifest.keyspaces[1]).unwrap() + "\n";
+    crate::golden::check("manifest-v1-gap.json", json.as_bytes());
+    assert_eq!(
+        serde_json::from_str::<ManifestKeyspace>(&json).unwrap(),
+        manifest.keyspaces[1]
+    );
 }
 
 #[test]
@@ -201,7 +215,7 @@ fn a_side_file_that_was_swapped_or_damaged_is_refused() {
 #[test]
 fn what_cannot_be_is_refused_when_written_and_when_read() {
     type Change = fn(&mut Manifest);
-    let breaks: [(&str, Change); 13] = [
+    let breaks: [(&str, Change); 15] = [
         ("twice", |m| {
             m.keyspaces[1].descriptor.id = m.keyspaces[0].descriptor.id
         }),
@@ -236,6 +250,12 @@ fn what_cannot_be_is_refused_when_written_and_when_read() {
             m.layer = LayerPath::full_at(FullPath::at(m.end))
         }),
         ("has no start", |m| m.kind = LayerKind::Full),
+        ("is not taken from zero", |m| {
+            m.keyspaces[0].gc_gap = Some(m.start.next())
+        }),
+        ("not after the layer's start", |m| {
+            m.keyspaces[1].gc_gap = Some(m.start)
+        }),
     ];
     for (reason, change) in breaks {
         let mut manifest = golden_manifest();
@@ -327,7 +347,7 @@ prop_compose! {
         let (start, end) = (time(times.0.min(times.1 - 1)), time(times.1));
         let path: FullPath = "a".parse().unwrap();
         let keyspaces = (1..).zip(keyspaces).map(|(id, (name, introduced, revision_start, files))| ManifestKeyspace {
-            descriptor: descriptor(id, &name), introduced: introduced || !full, revision_start: revision_start.map(time), files,
+            descriptor: descriptor(id, &name), introduced: introduced || !full, gc_gap: None, revision_start: revision_start.map(time), files,
         });
         Manifest {
             kind: if full { LayerKind::Full } else { LayerKind::Incremental },

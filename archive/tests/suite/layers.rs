@@ -103,6 +103,7 @@ pub(crate) fn manifest(
         keyspaces: vec![ManifestKeyspace {
             descriptor,
             introduced: !incremental,
+            gc_gap: None,
             revision_start: None,
             files: files
                 .iter()

@@ -349,6 +349,7 @@ fn keyspace(held: &[(&Part, &ManifestKeyspace)], history: bool) -> Option<Merged
         inputs: inputs.collect(),
         keyspace: ManifestKeyspace {
             introduced: oldest.introduced,
+            gc_gap: oldest.gc_gap,
             revision_start: if history { oldest.revision_start } else { None },
             files: Vec::new(),
             ..(*newest).clone()

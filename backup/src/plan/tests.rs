@@ -44,6 +44,7 @@ fn parent(end: u64, patterns: &[&str], covered: &[Descriptor]) -> Manifest {
             .map(|d| ManifestKeyspace {
                 descriptor: d.clone(),
                 introduced: true,
+                gc_gap: None,
                 revision_start: None,
                 files: Vec::new(),
             })
@@ -85,7 +86,83 @@ fn run_with(
         present,
         patterns: &patterns,
         revision_history: false,
+        thresholds: &BTreeMap::new(),
+        on_gc_gap: OnGcGap::Error,
     })
+}
+
+/// An incremental from 100 to 200 of these, with their thresholds by now.
+fn run_with_gaps(
+    live: &[Descriptor],
+    thresholds: &[(u32, u64)],
+    on_gc_gap: OnGcGap,
+) -> Result<BackupPlan> {
+    let manifest = parent(100, &[], live);
+    let thresholds = thresholds.iter();
+    plan(&Inputs {
+        lost: &BTreeSet::from([KeyspaceId::new(9)]),
+        engine_id: OURS,
+        parent: Some(Parent {
+            chain: "2022/02/09-155340.13",
+            manifest: &manifest,
+        }),
+        end: at(200),
+        live,
+        present: live,
+        patterns: &[],
+        revision_history: true,
+        thresholds: &thresholds
+            .map(|(id, t)| (KeyspaceId::new(*id), at(*t)))
+            .collect(),
+        on_gc_gap,
+    })
+}
+
+#[test]
+fn a_threshold_past_the_chains_end_is_an_error_or_takes_that_keyspace_from_zero() {
+    let live = [
+        descriptor(1, "a", 10),
+        descriptor(2, "b", 10),
+        descriptor(3, "c", 10),
+    ];
+    let thresholds = [(1, 100), (2, 101)];
+    let error = run_with_gaps(&live, &thresholds, OnGcGap::Error).unwrap_err();
+    assert!(
+        matches!(&error, Error::GcGap { keyspace, start, threshold }
+            if keyspace == "b" && *start == at(100) && *threshold == at(101)),
+        "{error}"
+    );
+    let mut plan = run_with_gaps(&live, &thresholds, OnGcGap::Reexport).unwrap();
+    let shape = |plan: &BackupPlan| -> Vec<_> {
+        let keyspaces = plan.keyspaces.iter();
+        keyspaces
+            .map(|k| (k.introduced, k.after, k.gc_gap))
+            .collect()
+    };
+    let window = (false, at(100), None);
+    assert_eq!(shape(&plan), [window, (true, at(0), Some(at(101))), window]);
+    // Thresholds that rise later close more of them, and those that are whole already stay so.
+    let risen = BTreeMap::from([(KeyspaceId::new(1), at(150)), (KeyspaceId::new(2), at(150))]);
+    assert!(plan.clone().close_gaps(&risen, OnGcGap::Error).is_err());
+    assert_eq!(plan.close_gaps(&risen, OnGcGap::Reexport).unwrap(), 1);
+    assert_eq!(plan.close_gaps(&risen, OnGcGap::Error).unwrap(), 0);
+    assert_eq!(
+        shape(&plan),
+        [
+            (true, at(0), Some(at(150))),
+            (true, at(0), Some(at(101))),
+            window
+        ]
+    );
+}
+
+#[test]
+fn of_what_is_not_read_a_threshold_does_not_count() {
+    let mut excluded = descriptor(1, "a", 10);
+    excluded.settings.exclude_from_backup = true;
+    let lost = descriptor(9, "b", 10);
+    let thresholds = [(1, 150), (9, 150)];
+    run_with_gaps(&[excluded, lost], &thresholds, OnGcGap::Error).unwrap();
 }
 
 fn starts(plan: &BackupPlan) -> Vec<(&str, u64)> {

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use icecore_archive::{BackupSelector, Collection, CollectionUri, LayerKind, StoreOptions};
-use icecore_backup::{BackupOptions, BackupPlan, BackupReport, KeyspaceReport};
+use icecore_backup::{BackupOptions, BackupPlan, BackupReport, KeyspaceReport, OnGcGap};
 use icecore_mvcc::{NamePattern, Timestamp};
 use serde::Serialize;
 
@@ -33,9 +33,30 @@ pub(crate) struct BackupArguments {
     /// Keep every version, so that any time in the layer can be restored
     #[arg(long)]
     revision_history: bool,
+    /// Where garbage collection took what an incremental needs of a keyspace: fail, or take that keyspace
+    /// from zero
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnGap::Error)]
+    on_gc_gap: OnGap,
     /// Tell what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OnGap {
+    /// Fail, and write nothing
+    Error,
+    /// Take the keyspace from zero
+    Reexport,
+}
+
+impl From<OnGap> for OnGcGap {
+    fn from(given: OnGap) -> Self {
+        match given {
+            OnGap::Error => Self::Error,
+            OnGap::Reexport => Self::Reexport,
+        }
+    }
 }
 
 pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> {
@@ -51,6 +72,7 @@ fn options(arguments: &BackupArguments, as_of: Option<Timestamp>) -> BackupOptio
         onto: arguments.onto.clone(),
         keyspaces: arguments.keyspaces.clone(),
         revision_history: arguments.revision_history,
+        on_gc_gap: arguments.on_gc_gap.into(),
         ..BackupOptions::default()
     }
 }
@@ -224,6 +246,7 @@ impl From<&BackupPlan> for Plan {
             introduced: keyspace.introduced,
             excluded: keyspace.excluded,
             after: since_epoch(keyspace.after),
+            gc_gap: keyspace.gc_gap,
             estimated_bytes: keyspace.introduced.then_some(keyspace.estimated_bytes),
         });
         Self {
@@ -247,6 +270,12 @@ struct Planned {
     excluded: bool,
     #[serde(serialize_with = "optional_time")]
     after: Option<Timestamp>,
+    /// The threshold for which it is read whole.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_time"
+    )]
+    gc_gap: Option<Timestamp>,
     /// Known for what is read whole only.
     estimated_bytes: Option<u64>,
 }
@@ -257,6 +286,7 @@ impl Record for Planned {
     fn cells(&self) -> Vec<String> {
         let what = match (self.excluded, self.introduced) {
             (true, _) => "excluded",
+            (false, true) if self.gc_gap.is_some() => "whole: GC gap",
             (false, true) => "whole",
             (false, false) => "changes",
         };

@@ -121,6 +121,7 @@ impl Case {
             Some(ManifestKeyspace {
                 descriptor: self.descriptor(id, end, held)?,
                 introduced: held.introduced || start == 0,
+                gc_gap: None,
                 revision_start: held
                     .revision_start
                     .filter(|_| step.revision_history)

@@ -47,6 +47,7 @@ fn keyspace(
     ManifestKeyspace {
         descriptor,
         introduced,
+        gc_gap: None,
         revision_start: history.map(at),
         files,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use icecore_archive::{BackupSelector, LayerKind};
-use icecore_backup::{BackupOptions, BackupReport, backup, chain_owner};
+use icecore_backup::{BackupOptions, BackupReport, OnGcGap, backup, chain_owner};
 use icecore_gc::{ProtectedTimestamps, Purpose};
 use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
 
@@ -28,7 +28,7 @@ impl World {
     ) -> Result<()> {
         let scope = pool::scope(scope);
         let as_of = self.known()?.time(age);
-        let forecast = self.forecast(None, &scope, history, as_of)?;
+        let forecast = self.forecast(None, &scope, history, as_of, false)?;
         let options = BackupOptions {
             as_of,
             keyspaces: scope.clone(),
@@ -54,7 +54,13 @@ impl World {
         self.held(collection, self.chains.len().saturating_sub(1))
     }
 
-    pub(crate) fn incremental(&mut self, chain: u8, history: bool, age: u8) -> Result<()> {
+    pub(crate) fn incremental(
+        &mut self,
+        chain: u8,
+        history: bool,
+        age: u8,
+        reexport: bool,
+    ) -> Result<()> {
         let Some(position) = self.chain(chain) else {
             return Ok(());
         };
@@ -62,7 +68,7 @@ impl World {
         let Some(onto) = self.chains.get(position).cloned() else {
             return Ok(());
         };
-        let forecast = self.forecast(Some(&onto), &onto.scope, history, as_of)?;
+        let forecast = self.forecast(Some(&onto), &onto.scope, history, as_of, reexport)?;
         if self.bug == Some(Bug::IncrementalDropsATombstone)
             && let Forecast::Succeeds(keyspaces) = &forecast
             && self.take_a_wrong_one(position, &onto, keyspaces, as_of)?
@@ -73,6 +79,10 @@ impl World {
             as_of,
             onto: Some(self.selector(&onto)),
             revision_history: history,
+            on_gc_gap: match reexport {
+                true => OnGcGap::Reexport,
+                false => OnGcGap::Error,
+            },
             threads: 1 + self.dice.below(2),
             ..BackupOptions::default()
         };
@@ -123,6 +133,7 @@ impl World {
         scope: &[NamePattern],
         history: bool,
         as_of: Option<Timestamp>,
+        reexport: bool,
     ) -> Result<Forecast<Keyspaces>> {
         let engine = self.engine()?;
         let end = as_of.unwrap_or_else(|| engine.now());
@@ -137,6 +148,7 @@ impl World {
             scope,
             history,
             end,
+            reexport,
         }))
     }
 
@@ -282,17 +294,17 @@ fn compare(report: &BackupReport, keyspaces: &Keyspaces) -> Result<()> {
     let mut found: Vec<_> = report
         .keyspaces
         .iter()
-        .map(|k| (k.name.as_str(), k.introduced, k.entries))
+        .map(|k| (k.name.as_str(), k.introduced, k.gc_gap, k.entries))
         .collect();
     let mut expected: Vec<_> = keyspaces
         .values()
-        .map(|k| (k.name.as_str(), k.introduced, k.entries))
+        .map(|k| (k.name.as_str(), k.introduced, k.gap, k.entries))
         .collect();
     found.sort_unstable();
     expected.sort_unstable();
     ensure!(
         found == expected,
-        "the layer holds (name, introduced, versions) {found:?}, not {expected:?}"
+        "the layer holds (name, introduced, gap, versions) {found:?}, not {expected:?}"
     );
     Ok(())
 }

@@ -82,6 +82,7 @@ pub(crate) async fn incremental_without_a_tombstone(
         keyspaces.push(ManifestKeyspace {
             descriptor: keyspace.descriptor(),
             introduced: false,
+            gc_gap: None,
             revision_start: None,
             files,
         });

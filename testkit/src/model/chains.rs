@@ -45,6 +45,8 @@ pub(crate) struct LayerKeyspace {
     pub(crate) dropped: Option<Timestamp>,
     pub(crate) settings: KeyspaceSettings,
     pub(crate) introduced: bool,
+    /// The threshold that had passed the chain's end, if it was taken from zero for that.
+    pub(crate) gap: Option<Timestamp>,
     /// Its rows stay out.
     pub(crate) excluded: bool,
     /// With history: from when on every version is there.
@@ -74,6 +76,8 @@ pub(crate) struct BackupAsked<'a> {
     pub(crate) scope: &'a [NamePattern],
     pub(crate) history: bool,
     pub(crate) end: Timestamp,
+    /// What has a gap is taken from zero.
+    pub(crate) reexport: bool,
 }
 
 /// What a layer must hold, or why there must be none.
@@ -189,8 +193,11 @@ fn layer_keyspace(
     let (all, end) = (KeyRange::all(), read_end(known, asked.end));
     let settings = known.settings_at(end);
     let excluded = settings.exclude_from_backup;
-    let introduced = before.is_none_or(|before| before.excluded && !excluded);
     let lost = is_collected(known, asked.end);
+    let new = before.is_none_or(|before| before.excluded && !excluded);
+    let has_gap = !new && !excluded && !lost && known.threshold > start;
+    let gap = (has_gap && asked.reexport).then_some(known.threshold);
+    let introduced = new || gap.is_some();
     let from = match known.dropped.filter(|_| lost) {
         Some(dropped) => dropped,
         None if introduced => known.threshold.min(end),
@@ -209,6 +216,7 @@ fn layer_keyspace(
         dropped: known.dropped.filter(|dropped| *dropped <= asked.end),
         settings,
         introduced,
+        gap,
         excluded,
         true_from: (asked.history && !excluded).then_some(from),
         entries: rows.len() as u64,

@@ -20,7 +20,7 @@
 //!         Op::Write { writes: vec![put], sync: true },
 //!         Op::Full { collection: false, scope: 0, history: false, age: 0 },
 //!         Op::Write { writes: vec![delete], sync: true },
-//!         Op::Incremental { chain: 0, history: true, age: 0 },
+//!         Op::Incremental { chain: 0, history: true, age: 0, reexport: false },
 //!         Op::Check,
 //!     ],
 //! };

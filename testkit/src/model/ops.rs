@@ -135,6 +135,8 @@ pub enum Op {
         history: bool,
         /// As of which time; 0 is now.
         age: u8,
+        /// A keyspace of which history is gone is taken from zero.
+        reexport: bool,
     },
     /// A restore.
     Restore(Restore),

@@ -111,8 +111,9 @@ fn backups() -> impl Strategy<Value = Op> {
         3 => (any::<bool>(), any::<u8>(), any::<bool>(), age()).prop_map(
             |(collection, scope, history, age)| Op::Full { collection, scope, history, age }
         ),
-        5 => (chain(), any::<bool>(), age())
-            .prop_map(|(chain, history, age)| Op::Incremental { chain, history, age }),
+        5 => (chain(), any::<bool>(), age(), prop::bool::weighted(0.4)).prop_map(
+            |(chain, history, age, reexport)| Op::Incremental { chain, history, age, reexport }
+        ),
     ]
 }
 

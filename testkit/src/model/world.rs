@@ -250,7 +250,8 @@ impl World {
                 chain,
                 history,
                 age,
-            } => self.incremental(*chain, *history, *age),
+                reexport,
+            } => self.incremental(*chain, *history, *age, *reexport),
             Op::Restore(restore) => self.restore(*restore),
             Op::Check => self.check(LOOK),
         }

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use icecore_archive::{
     BackupSelector, Chain, Collection, CollectionUri, LayerEntry, LayerPath, StoreOptions,
 };
-use icecore_backup::{BackupOptions, BackupReport, backup};
+use icecore_backup::{BackupOptions, BackupPlan, BackupReport, backup};
 use icecore_engine::{Batch, Durability, Engine, Keyspace, Options, ScanDirection};
 use icecore_gc::{ProtectedTimestamps, Record};
 use icecore_mvcc::model::Row;
@@ -228,6 +228,12 @@ impl Rig {
         run(backup(engine, &self.collection(), options))
     }
 
+    /// What a backup would do.
+    pub fn dry_run(&self, options: &BackupOptions) -> Result<BackupPlan, icecore_backup::Error> {
+        let collection = self.collection();
+        run(icecore_backup::dry_run(&self.engine, &collection, options))
+    }
+
     /// From another thread.
     pub fn backup_elsewhere(&self, options: &BackupOptions) -> BackupReport {
         self.backup(options).unwrap()
@@ -284,6 +290,17 @@ impl Rig {
             )
             .unwrap();
         read_keyspace(&engine, name, report.target)
+    }
+
+    /// Why the newest chain does not restore into an engine of its own as of a time.
+    pub fn restore_error(&self, as_of: Option<Timestamp>) -> icecore_restore::Error {
+        let folder = scratch::folder().unwrap();
+        let engine = Engine::open(folder.path().join("db"), &self.options()).unwrap();
+        let options = RestoreOptions {
+            as_of,
+            ..RestoreOptions::default()
+        };
+        self.restore(&engine, &options).unwrap_err()
     }
 
     /// Every layer that is listed, oldest chain last.

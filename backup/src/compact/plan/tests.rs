@@ -40,6 +40,7 @@ fn keyspace(id: u32, start: u64, end: u64) -> ManifestKeyspace {
             index_since: Timestamp::MIN,
         },
         introduced: start == 0,
+        gc_gap: None,
         revision_start: Some(at(start)),
         files: vec![file(start, end)],
     }

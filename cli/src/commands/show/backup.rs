@@ -72,6 +72,12 @@ struct Keyspace {
     database: String,
     keyspace: String,
     introduced: bool,
+    /// The GC threshold for which an incremental took it whole.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_time"
+    )]
+    gc_gap: Option<Timestamp>,
     #[serde(serialize_with = "optional_time")]
     revision_start: Option<Timestamp>,
     entries: u64,
@@ -200,6 +206,7 @@ fn keyspace_of(
         database,
         keyspace: last,
         introduced: keyspace.introduced,
+        gc_gap: keyspace.gc_gap,
         revision_start: keyspace.revision_start,
         entries: sum(|file| file.entries),
         tombstones: sum(|file| file.tombstones),
@@ -288,7 +295,11 @@ impl Record for Row<'_> {
         let (layer, keyspace) = (self.layer, self.keyspace);
         // A keyspace that an incremental introduces is in it whole.
         let introduced = keyspace.introduced && layer.kind == LayerKind::Incremental;
-        let from = if introduced { " (whole)" } else { "" };
+        let from = match (introduced, keyspace.gc_gap) {
+            (true, Some(_)) => " (whole: GC gap)",
+            (true, None) => " (whole)",
+            (false, _) => "",
+        };
         vec![
             layer.layer.clone(),
             or_dash(Some(&keyspace.database).filter(|database| !database.is_empty())),

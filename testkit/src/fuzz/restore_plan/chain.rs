@@ -143,6 +143,7 @@ impl Keyspace {
         let files = self.files.iter().take(FILES_MAX).zip(0_u8..);
         ManifestKeyspace {
             introduced: self.introduced,
+            gc_gap: None,
             revision_start: self.revision_start.map(within),
             files: files
                 .map(|(file, number)| file.entry(&descriptor, number, oldest, end))
