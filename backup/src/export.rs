@@ -5,16 +5,14 @@
 //! So at most `3 × threads + 1` files lie in the staging folder. The first error stops everything.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use icecore_archive::{
     Error as ArchiveError, FileEntry, LayerWriter, Progress, blocking, remove_staged,
 };
-use icecore_engine::{
-    ChangeOptions, ChangeSet, Engine, Keyspace, PlanTaken, Snapshot, SstSummary, Window,
-};
+use icecore_engine::{ChangeSet, Engine, Keyspace, Snapshot, SstSummary};
 use icecore_mvcc::{KeyRange, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -24,6 +22,7 @@ use crate::files::{FileOptions, Rows, Staging, file_entry, write_files};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, PlannedKeyspace};
 use crate::report::KeyspaceReport;
+use crate::window::{WindowRequest, parts_of};
 
 /// One keyspace of a finished export.
 pub(crate) struct Exported {
@@ -31,6 +30,8 @@ pub(crate) struct Exported {
     pub(crate) files: Vec<FileEntry>,
     /// The oldest time at which this layer's rows answer every read.
     pub(crate) revision_start: Option<Timestamp>,
+    /// How the versions of a window were found, once it was opened.
+    how: Arc<OnceLock<String>>,
 }
 
 /// A key range of a keyspace, ready to be written.
@@ -86,6 +87,9 @@ pub(crate) async fn export(
         }
     }
     for exported in &mut exported {
+        if let Some(how) = exported.how.get() {
+            exported.report.how.clone_from(how);
+        }
         exported
             .files
             .sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
@@ -93,7 +97,7 @@ pub(crate) async fn export(
     Ok(exported)
 }
 
-/// Opens the readers of all keyspaces.
+/// Opens the readers of what is taken whole, and pins what windows will read.
 fn prepare(
     engine: &Engine,
     at: &Snapshot,
@@ -113,6 +117,7 @@ fn prepare(
             report,
             files: Vec::new(),
             revision_start: None,
+            how: Arc::default(),
         };
         if planned.excluded {
             entry.report.how = "excluded".to_owned();
@@ -194,27 +199,16 @@ fn window(
     } else {
         ChangeSet::Latest
     };
-    let window = Window {
+    let (parts, how) = parts_of(WindowRequest {
+        keyspace: keyspace.clone(),
         after: planned.after,
-        until: at.timestamp(),
-    };
-    let changes = keyspace.changes_parts(
-        &KeyRange::all(),
-        window,
+        until: at.clone(),
         set,
-        &ChangeOptions::default(),
-        options.threads,
-    )?;
-    entry.report.how = match changes.first().map(icecore_engine::Changes::plan) {
-        Some(PlanTaken::Index { changes, .. }) => format!("commit index, {changes} changes"),
-        Some(PlanTaken::Scan { reason }) => format!("scan: {reason}"),
-        None => String::new(),
-    };
+        threads: options.threads,
+    })?;
+    entry.how = how;
     entry.revision_start = options.revision_history.then_some(planned.after);
-    Ok(changes
-        .into_iter()
-        .map(|changes| Rows::Window(Box::new(changes)))
-        .collect())
+    Ok(parts.into_iter().map(Rows::Window).collect())
 }
 
 /// Runs the export threads to their end.

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use icecore_archive::{FileEntry, StagingFolder, StoredFile};
-use icecore_engine::{Changes, Compression, Engine, SstSummary, SstWriter, Versions};
+use icecore_engine::{Compression, Engine, SstSummary, SstWriter, Versions};
 use icecore_mvcc::Timestamp;
 
 use crate::error::Result;
+use crate::window::WindowPart;
 
 /// Where the versions of one piece of work come from.
 pub(crate) enum Rows {
     /// A walk over the keyspace.
     Walk(Box<Versions>),
-    /// The time-bounded iterator.
-    Window(Box<Changes>),
+    /// The time-bounded iterator, not opened yet.
+    Window(WindowPart),
 }
 
 /// Names files in the staging folder of one backup.
@@ -70,8 +71,8 @@ pub(crate) fn write_files(
                 }
             }
         }
-        Rows::Window(changes) => {
-            for row in *changes {
+        Rows::Window(part) => {
+            for row in part.open()?.into_iter().flatten() {
                 let row = row?;
                 if let Some(full) = cutter.add(&row.key, row.ts, row.value.as_deref())?
                     && done(full)

@@ -38,6 +38,7 @@ pub mod plan;
 mod protection;
 mod report;
 mod run;
+mod window;
 
 pub use compact::{CompactOptions, CompactReport, compact, plan_compaction};
 pub use error::{Error, Result};

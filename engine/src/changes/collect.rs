@@ -12,6 +12,9 @@ use crate::error::Result;
 use crate::keyspace::Keyspace;
 use crate::read::{Pick, Versions};
 
+/// What a stored key has beside its escaped user key.
+const ESCAPED_EXTRA_BYTES: usize = key::TERMINATOR.len() + key::TIMESTAMP_BYTES;
+
 /// Runs kept beside each other; more are merged into one.
 const MAX_RUNS: usize = 64;
 
@@ -167,12 +170,17 @@ impl Gather<'_> {
     }
 
     fn push(&mut self, user: &[u8], ts: Timestamp, put: Option<SizeClass>) -> Result<()> {
-        self.arena.push(put, |out| key::encode_into(out, user, ts));
-        self.count += 1;
-        if self.arena.memory_bytes() > self.memory_bytes {
+        // At worst every byte is escaped.
+        let most_bytes = user
+            .len()
+            .saturating_mul(2)
+            .saturating_add(ESCAPED_EXTRA_BYTES);
+        if self.arena.len() > 0 && self.arena.memory_bytes_with(most_bytes) > self.memory_bytes {
             let run = self.arena.spill(|| sort_file(self.keyspace.engine()))?;
             self.runs.push(run);
         }
+        self.arena.push(put, |out| key::encode_into(out, user, ts));
+        self.count += 1;
         if self.runs.len() >= MAX_RUNS {
             let merged = merge_to_file(&self.runs, self.keyspace.engine(), self.count, 1)?.0;
             self.runs = vec![merged];

@@ -77,8 +77,9 @@ pub enum PlanTaken {
 pub struct ChangeOptions {
     /// How to find the versions. Default: whichever is cheaper.
     pub plan: ChangePlan,
-    /// Memory for the keys of the index plan, in bytes; beyond it they are sorted in files in
-    /// the staging folder. Default 64 MiB.
+    /// Memory for the keys of the index plan, in bytes, of all parts together; beyond it they are
+    /// sorted in files in the staging folder. Held until the parts are dropped, or read to their
+    /// ends. Default 64 MiB.
     pub memory_bytes: usize,
     /// About how many changes a part has at least, where the index plan cuts them; 0 counts as 1.
     /// Fewer are not worth the file that each part of a backup makes. Default 20,000.

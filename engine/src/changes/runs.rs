@@ -58,8 +58,12 @@ impl Arena {
         self.sorted = false;
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes.len() + self.slots.len() * size_of::<Slot>()
+    /// The memory that it would take with one more key of up to so many bytes. What is allocated ahead
+    /// counts, and the slots count twice: they are copied when they are cut.
+    pub(super) fn memory_bytes_with(&self, key_bytes: usize) -> usize {
+        let bytes = grown(self.bytes.capacity(), self.bytes.len(), key_bytes);
+        let slots = grown(self.slots.capacity(), self.slots.len(), 1);
+        bytes.saturating_add(slots.saturating_mul(2 * size_of::<Slot>()))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -95,7 +99,11 @@ impl Arena {
         if splitters.is_empty() {
             return vec![self];
         }
-        let mut slots: Vec<Vec<Slot>> = vec![Vec::new(); splitters.len() + 1];
+        let parts = splitters.len() + 1;
+        let share = self.slots.len() / parts;
+        // Room for what a sample may misjudge, so that few grow, which doubles them.
+        let slots = (0..parts).map(|_| Vec::with_capacity(share + share / 8));
+        let mut slots: Vec<Vec<Slot>> = slots.collect();
         for slot in self.slots {
             let key = slot.key(&self.bytes);
             let part = splitters.partition_point(|splitter| splitter.as_slice() <= key);
@@ -139,6 +147,15 @@ impl Arena {
         *self = Self::default();
         writer.finish()
     }
+}
+
+/// The capacity of a vector that takes so many more.
+fn grown(capacity: usize, length: usize, more: usize) -> usize {
+    let needed = length.saturating_add(more);
+    if needed <= capacity {
+        return capacity;
+    }
+    needed.max(capacity.saturating_mul(2))
 }
 
 impl Slot {

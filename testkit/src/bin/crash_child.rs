@@ -1,12 +1,13 @@
 //! The process that the crash tests kill or starve.
 //!
 //! `crash_child work DB COLLECTION SEED [acks-early]`, `crash_child backup DB COLLECTION`,
-//! `crash_child restore DB COLLECTION`.
+//! `crash_child restore DB COLLECTION`, `crash_child incremental DB COLLECTION`, which says how much memory it
+//! took.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use icecore_testkit::crash::child::{back_up_once, restore_once, work};
+use icecore_testkit::crash::child::{back_up_once, extend_and_measure, restore_once, work};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -20,9 +21,10 @@ fn main() -> ExitCode {
         }
         ["backup", db, collection] => back_up_once(Path::new(db), Path::new(collection)),
         ["restore", db, collection] => restore_once(Path::new(db), Path::new(collection)),
+        ["incremental", db, collection] => extend_and_measure(Path::new(db), Path::new(collection)),
         _ => {
             eprintln!(
-                "usage: crash_child work DB COLLECTION SEED [acks-early] | backup DB COLLECTION | restore DB COLLECTION"
+                "usage: crash_child work DB COLLECTION SEED [acks-early] | backup DB COLLECTION | restore DB COLLECTION | incremental DB COLLECTION"
             );
             return ExitCode::from(2);
         }

@@ -93,6 +93,39 @@ pub fn back_up_once(db: &Path, collection: &Path) -> Result<()> {
     })
 }
 
+/// Extends the newest chain, and prints the most memory that this process ever had, in KiB, the number of
+/// versions that it stored, and of how many keyspaces the commit index named them.
+///
+/// # Errors
+/// What kept it.
+pub fn extend_and_measure(db: &Path, collection: &Path) -> Result<()> {
+    let engine = Engine::open(db, &options())?;
+    let uri = CollectionUri::from_local_path(collection)?;
+    let onto = BackupOptions {
+        onto: Some(BackupSelector::Latest),
+        ..BackupOptions::default()
+    };
+    let report = scratch::runtime()?.block_on(async {
+        let collection = Collection::open(&uri, StoreOptions::default()).await?;
+        Ok::<_, Failure>(backup(&engine, &collection, &onto).await?)
+    })?;
+    let indexed = report.keyspaces.iter();
+    let indexed = indexed
+        .filter(|k| k.how.starts_with("commit index"))
+        .count();
+    println!("{} {} {indexed}", peak_kibibytes()?, report.entries());
+    Ok(())
+}
+
+/// The high-water mark of this process's resident memory, as Linux counts it.
+fn peak_kibibytes() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    number
+        .ok_or_else(|| Failure::Mismatch("this system does not tell the peak of memory".to_owned()))
+}
+
 /// Restores the newest chain, and nothing else.
 ///
 /// # Errors
