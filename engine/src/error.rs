@@ -73,6 +73,15 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+    /// What is restored as a whole engine goes only into one that never had a keyspace.
+    #[error(
+        "cannot restore a whole engine into {}: it has had keyspaces of its own; restore into a new folder, or name the keyspaces to restore",
+        .path.display()
+    )]
+    NotEmpty {
+        /// The database folder.
+        path: PathBuf,
+    },
     /// The name is taken.
     #[error("keyspace {name} exists already; drop it first or choose another name")]
     KeyspaceExists {

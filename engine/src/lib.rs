@@ -52,7 +52,9 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use gc::{GcGuard, SweepBudget, SweepReport};
 pub use keyspace::{Keyspace, KeyspaceStats};
-pub use load::{BulkLoad, MergedRows, Publish, RestoringKeyspace, SstFiles, SstSummary, SstWriter};
+pub use load::{
+    BulkLoad, MergedRows, Publish, RestoreScope, RestoringKeyspace, SstFiles, SstSummary, SstWriter,
+};
 pub use options::{Compression, Options};
 pub use read::{Entry, EntryRef, RowRef, Scan, ScanDirection, Snapshot, VersionRow, Versions};
 pub use system::SystemRows;

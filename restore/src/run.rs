@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use icecore_archive::plan::Target;
 use icecore_archive::{Chain, Collection, FullPath, Manifest, blocking};
-use icecore_engine::{Engine, Publish, RestoringKeyspace};
+use icecore_engine::{Engine, Publish, RestoreScope, RestoringKeyspace};
 use icecore_mvcc::Timestamp;
 
 use crate::error::{Error, Result};
@@ -72,11 +72,10 @@ pub async fn restore_planned(
             threshold: planned.threshold,
         })
         .collect();
-    let (target, publisher) = (plan.target, engine.clone());
+    let (target, scope, publisher) = (plan.target, scope_of(plan), engine.clone());
     blocking(move || {
-        publisher
-            .publish_restore(publish, target)
-            .map_err(Error::from)
+        let published = publisher.publish_restores(publish, target, scope);
+        published.map(drop).map_err(refused)
     })
     .await?;
     let report = RestoreReport::new(plan, started.elapsed().as_secs_f64());
@@ -161,26 +160,33 @@ fn check_head(chain: &Chain, options: &RestoreOptions) -> Result<()> {
     })
 }
 
-/// Finds what would make the restore fail at its end, before anything is fetched.
+const fn scope_of(plan: &RestorePlan) -> RestoreScope {
+    match plan.whole_engine {
+        true => RestoreScope::WholeEngine,
+        false => RestoreScope::Keyspaces,
+    }
+}
+
+/// The engine's refusal, told as this crate tells it.
+fn refused(error: icecore_engine::Error) -> Error {
+    match error {
+        icecore_engine::Error::NotEmpty { path } => Error::NotEmpty {
+            engine: path.display().to_string(),
+        },
+        other => other.into(),
+    }
+}
+
+/// Finds what would make the restore fail at its end, before anything is fetched. The engine checks it
+/// again under its lock, when the restore begins and when it is published.
 fn preflight(engine: &Engine, plan: &RestorePlan, options: &RestoreOptions) -> Result<()> {
-    let resumed = engine
-        .restoring()
-        .iter()
-        .any(|r| r.restore_id() == plan.restore_id);
-    if plan.whole_engine && !resumed && engine.has_ever_had_keyspaces()? {
+    if plan.whole_engine && engine.has_ever_had_keyspaces()? {
         return Err(Error::NotEmpty {
             engine: engine.dir().display().to_string(),
         });
     }
     for planned in &plan.keyspaces {
-        // Of the names that another restore holds none may be begun here: both would be stuck.
         engine.check_restorable(&plan.restore_id, &planned.name)?;
-        if engine.keyspace(&planned.name).is_ok() {
-            return Err(icecore_engine::Error::KeyspaceExists {
-                name: planned.name.clone(),
-            }
-            .into());
-        }
     }
     let needed = Ingested::of(engine, plan).space_bytes(plan, options.threads);
     space::check(engine.staging_dir(), needed)?;
@@ -188,22 +194,15 @@ fn preflight(engine: &Engine, plan: &RestorePlan, options: &RestoreOptions) -> R
     space::check(engine.dir(), needed)
 }
 
-/// Begins all keyspaces, in their order, before anything is fetched: where a name is held, no other name
-/// is left begun for long.
+/// Begins all keyspaces at once, before anything is fetched: where a name is held, none is begun.
 async fn begin(engine: &Engine, plan: &RestorePlan) -> Result<Vec<RestoringKeyspace>> {
-    let (engine, id) = (engine.clone(), plan.restore_id.clone());
+    let (engine, id, scope) = (engine.clone(), plan.restore_id.clone(), scope_of(plan));
     let wanted: Vec<_> = plan
         .keyspaces
         .iter()
         .map(|planned| (planned.name.clone(), planned.source.settings.clone()))
         .collect();
-    blocking(move || {
-        let begun = wanted
-            .into_iter()
-            .map(|(name, settings)| engine.begin_restore(&id, &name, settings));
-        Ok(begun.collect::<icecore_engine::Result<Vec<_>>>()?)
-    })
-    .await
+    blocking(move || engine.begin_restores(&id, &wanted, scope).map_err(refused)).await
 }
 
 /// Fetches and ingests one keyspace's layers, oldest first. Ends early when another one failed.

@@ -9,7 +9,7 @@ use super::Error;
 
 error_names!(Error:
     Locked, NotADatabase, Missing, NewerFormat, Corruption, InvalidOption, Invalid, NoSuchKeyspace,
-    KeyspaceExists, KeyspaceDropped, BelowThreshold, InFuture, Conflict, ReadOnly, TransactionTooOld,
+    NotEmpty, KeyspaceExists, KeyspaceDropped, BelowThreshold, InFuture, Conflict, ReadOnly, TransactionTooOld,
     ForeignHandle, ClockExhausted, OutOfOrder, Poisoned, Restore, Io, Rocks,
 );
 
@@ -53,6 +53,9 @@ fn of_keyspaces() -> Vec<Error> {
     let name = || "bank.accounts".to_owned();
     vec![
         Error::NoSuchKeyspace { name: name() },
+        Error::NotEmpty {
+            path: "/srv/db".into(),
+        },
         Error::KeyspaceExists { name: name() },
         Error::KeyspaceDropped {
             name: name(),

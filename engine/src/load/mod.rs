@@ -10,5 +10,5 @@ mod sst;
 pub use bulk::BulkLoad;
 pub use files::{MergedRows, SstFiles};
 pub(crate) use restore::Restores;
-pub use restore::{Publish, RestoringKeyspace};
+pub use restore::{Publish, RestoreScope, RestoringKeyspace};
 pub use sst::{SstSummary, SstWriter};

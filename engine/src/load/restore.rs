@@ -125,6 +125,15 @@ pub struct RestoringKeyspace {
     hidden: Arc<Hidden>,
 }
 
+/// What a restore brings back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestoreScope {
+    /// Keyspaces, beside others.
+    Keyspaces,
+    /// An engine with all that it had: only into one that never had a keyspace.
+    WholeEngine,
+}
+
 /// How a restored keyspace is to be published.
 pub struct Publish {
     /// The keyspace.
@@ -179,32 +188,74 @@ impl Engine {
     /// Begins to restore a keyspace, or goes on where the same restore was interrupted.
     ///
     /// # Errors
-    /// [`Error::KeyspaceExists`], [`Error::Invalid`]; [`Error::Restore`] when another restore
-    /// holds the name.
+    /// As [`Engine::begin_restores`].
     pub fn begin_restore(
         &self,
         restore_id: &str,
         name: &str,
         settings: KeyspaceSettings,
     ) -> Result<RestoringKeyspace> {
+        let wanted = [(name.to_owned(), settings)];
+        let mut begun = self.begin_restores(restore_id, &wanted, RestoreScope::Keyspaces)?;
+        begun.pop().ok_or_else(|| {
+            Error::corrupt(format!("the restore of {name} was begun and is not there"))
+        })
+    }
+
+    /// Begins to restore keyspaces, or goes on where the same restore was interrupted. All of the names are
+    /// taken, or none: of two restores that want one name, the second fails, and blocks nobody.
+    ///
+    /// # Errors
+    /// [`Error::KeyspaceExists`], [`Error::Invalid`]; [`Error::Restore`] when another restore
+    /// holds a name; [`Error::NotEmpty`] for a whole engine, where there is or was a keyspace.
+    pub fn begin_restores(
+        &self,
+        restore_id: &str,
+        wanted: &[(String, KeyspaceSettings)],
+        scope: RestoreScope,
+    ) -> Result<Vec<RestoringKeyspace>> {
         self.check_writable("restore a keyspace")?;
-        KeyspaceName::parse(name)?;
-        settings.validate()?;
-        let _changes = self.catalog().changes.lock();
-        if self.catalog().live(name).is_some() {
-            return Err(Error::KeyspaceExists {
-                name: name.to_owned(),
-            });
+        for (name, settings) in wanted {
+            KeyspaceName::parse(name)?;
+            settings.validate()?;
         }
-        if let Some(hidden) = self.restores().holding(name) {
-            if hidden.restore_id == restore_id {
-                return Ok(RestoringKeyspace {
+        let _changes = self.catalog().changes.lock();
+        self.check_scope(scope)?;
+        for (name, _) in wanted {
+            self.check_restorable(restore_id, name)?;
+        }
+        let begun = wanted.iter();
+        begun
+            .map(|(name, settings)| {
+                let hidden = match self.restores().holding(name) {
+                    Some(begun_before) => begun_before,
+                    None => self.begin_hidden(restore_id, name, settings.clone())?,
+                };
+                Ok(RestoringKeyspace {
                     engine: self.clone(),
                     hidden,
-                });
-            }
-            return Err(hidden.unfinished());
+                })
+            })
+            .collect()
+    }
+
+    /// With the catalog locked: what counts as a whole engine may only come into an empty one.
+    fn check_scope(&self, scope: RestoreScope) -> Result<()> {
+        if scope == RestoreScope::WholeEngine && self.has_ever_had_keyspaces()? {
+            return Err(Error::NotEmpty {
+                path: self.dir().to_owned(),
+            });
         }
+        Ok(())
+    }
+
+    /// With the catalog locked, makes the hidden keyspace for a name that is free.
+    fn begin_hidden(
+        &self,
+        restore_id: &str,
+        name: &str,
+        settings: KeyspaceSettings,
+    ) -> Result<Arc<Hidden>> {
         let id = self.meta().take_keyspace_id()?;
         let record = Record {
             restore_id: restore_id.to_owned(),
@@ -229,17 +280,19 @@ impl Engine {
             .hidden
             .lock()
             .insert(key, Arc::clone(&hidden));
-        Ok(RestoringKeyspace {
-            engine: self.clone(),
-            hidden,
-        })
+        Ok(hidden)
     }
 
-    /// An error if another restore than this one holds the name.
+    /// An error if there is a keyspace of this name, or another restore than this one holds it.
     ///
     /// # Errors
-    /// [`Error::Restore`].
+    /// [`Error::KeyspaceExists`], [`Error::Restore`].
     pub fn check_restorable(&self, restore_id: &str, name: &str) -> Result<()> {
+        if self.catalog().live(name).is_some() {
+            return Err(Error::KeyspaceExists {
+                name: name.to_owned(),
+            });
+        }
         match self.restores().holding(name) {
             Some(hidden) if hidden.restore_id != restore_id => Err(hidden.unfinished()),
             _ => Ok(()),
@@ -265,14 +318,28 @@ impl Engine {
     /// Nothing is published with [`Error::KeyspaceExists`] when a name was taken meanwhile,
     /// [`Error::Restore`] when one was published or abandoned already or is given twice, and
     /// [`Error::InFuture`] for a threshold that lies after `newest` and now.
-    #[tracing::instrument(skip_all, fields(keyspaces = restored.len(), newest = %newest))]
     pub fn publish_restore(
         &self,
         restored: Vec<Publish>,
         newest: Timestamp,
     ) -> Result<Vec<Keyspace>> {
+        self.publish_restores(restored, newest, RestoreScope::Keyspaces)
+    }
+
+    /// As [`Engine::publish_restore`], of a whole engine only if it is still empty.
+    ///
+    /// # Errors
+    /// As [`Engine::publish_restore`]; [`Error::NotEmpty`].
+    #[tracing::instrument(skip_all, fields(keyspaces = restored.len(), newest = %newest))]
+    pub fn publish_restores(
+        &self,
+        restored: Vec<Publish>,
+        newest: Timestamp,
+        scope: RestoreScope,
+    ) -> Result<Vec<Keyspace>> {
         self.check_writable("publish a restore")?;
         let _changes = self.catalog().changes.lock();
+        self.check_scope(scope)?;
         self.check_publishable(&restored, newest)?;
         let mut states = Vec::new();
         for publish in &restored {

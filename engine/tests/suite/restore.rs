@@ -1,7 +1,8 @@
 //! Restores: hidden until published, resumable, published all at once.
 
 use icecore_engine::{
-    ChangePlan, ChangeSet, Durability, Error, Publish, RestoringKeyspace, ScanDirection,
+    ChangePlan, ChangeSet, Durability, Error, Publish, RestoreScope, RestoringKeyspace,
+    ScanDirection,
 };
 use icecore_mvcc::{KeyRange, KeyspaceSettings, Timestamp};
 
@@ -438,4 +439,92 @@ fn a_long_chain_goes_in_beside_commits() {
         .1,
         b"at 1600"
     );
+}
+
+fn wanted(names: &[&str]) -> Vec<(String, KeyspaceSettings)> {
+    let names = names.iter();
+    names
+        .map(|name| ((*name).to_owned(), KeyspaceSettings::default()))
+        .collect()
+}
+
+/// Two restores that want the same names, in different orders, from two threads: one begins, and ends; the
+/// other has taken none of the names that it could not have had all of.
+#[test]
+fn of_two_restores_with_common_names_one_gets_all_of_them() {
+    let db = Fixture::new();
+    let engine = db.engine();
+    let (forward, backward) = (wanted(&["a", "b", "c", "x"]), wanted(&["y", "c", "b", "a"]));
+    for round in 0..200 {
+        let barrier = std::sync::Barrier::new(2);
+        let begin = |id: String, names: &[(String, KeyspaceSettings)]| {
+            barrier.wait();
+            let begun = engine.begin_restores(&id, names, RestoreScope::Keyspaces);
+            (id, begun)
+        };
+        let outcomes = std::thread::scope(|scope| {
+            let one = scope.spawn(|| begin(format!("one-{round}"), &forward));
+            let two = scope.spawn(|| begin(format!("two-{round}"), &backward));
+            [one.join().unwrap(), two.join().unwrap()]
+        });
+        let begun: Vec<_> = outcomes.iter().filter(|(_, begun)| begun.is_ok()).collect();
+        assert_eq!(begun.len(), 1, "round {round}");
+        let winner = &begun[0].0;
+        assert_eq!(engine.restoring().len(), 4);
+        assert!(
+            engine.restoring().iter().all(|r| r.restore_id() == *winner),
+            "round {round}: the loser holds a name"
+        );
+        assert_eq!(engine.abandon_restore(winner).unwrap(), 4);
+    }
+}
+
+#[test]
+fn a_restore_that_cannot_have_one_of_its_names_takes_none() {
+    let db = Fixture::new();
+    db.keyspace("b");
+    let engine = db.engine();
+    let begun = |names: &[&str]| {
+        let names = wanted(names);
+        engine.begin_restores("r", &names, RestoreScope::Keyspaces)
+    };
+    assert!(matches!(
+        begun(&["a", "b"]),
+        Err(Error::KeyspaceExists { name }) if name == "b"
+    ));
+    assert!(matches!(
+        begun(&["a", "not a name"]),
+        Err(Error::Invalid(_))
+    ));
+    assert!(engine.restoring().is_empty());
+    // The same restore goes on with what it has, and takes the rest.
+    assert_eq!(begun(&["a"]).unwrap().len(), 1);
+    assert_eq!(begun(&["a", "c"]).unwrap().len(), 2);
+    assert_eq!(engine.restoring().len(), 2);
+}
+
+#[test]
+fn a_whole_engine_begins_and_is_published_only_where_no_keyspace_was() {
+    let db = Fixture::new();
+    let names = wanted(&["a"]);
+    let begin = |db: &Fixture| {
+        let engine = db.engine();
+        engine.begin_restores("r", &names, RestoreScope::WholeEngine)
+    };
+    let publish_as = |db: &Fixture, keyspace: RestoringKeyspace, scope| {
+        let keyspaces = vec![publish(keyspace, 0)];
+        db.engine().publish_restores(keyspaces, ts(START), scope)
+    };
+    let keyspace = begin(&db).unwrap().remove(0);
+    // Somebody is faster.
+    db.keyspace("mine");
+    assert!(matches!(
+        publish_as(&db, keyspace.clone(), RestoreScope::WholeEngine),
+        Err(Error::NotEmpty { .. })
+    ));
+    assert!(matches!(begin(&db), Err(Error::NotEmpty { .. })));
+    assert!(db.engine().keyspace("a").is_err(), "nothing is visible");
+    // As keyspaces beside others it may be.
+    publish_as(&db, keyspace, RestoreScope::Keyspaces).unwrap();
+    assert!(db.engine().keyspace("a").is_ok());
 }
