@@ -28,7 +28,9 @@
 //! # }
 //! ```
 
+mod file_reader;
 mod index;
+mod keys;
 mod read;
 
 use std::sync::Arc;
@@ -39,12 +41,17 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 use crate::ids::CollectionId;
-use crate::marker::{COLLECTION_PATH, CollectionMarker, MAX_MARKER_BYTES, content};
+use crate::marker::{COLLECTION_PATH, CollectionMarker, MAX_MARKER_BYTES, Sealing, content};
 use crate::options::StoreOptions;
+use crate::seal::Seal;
+use crate::seal::secret::CollectionKey;
+use crate::seal::unlock::{self, Wrapping};
 use crate::store::{self, PutOnce, RequestCounts, Root, Store};
 use crate::uri::CollectionUri;
 
+pub use file_reader::FileReader;
 pub use index::{AppendTarget, Chain, FullEntry};
+pub use keys::{KeyEntry, KeyList, NewKey};
 
 /// An open collection. Cheap to clone; clones share limits and counters.
 #[derive(Debug, Clone)]
@@ -55,55 +62,100 @@ struct Inner {
     store: Store,
     marker: CollectionMarker,
     options: StoreOptions,
+    seal: Seal,
     /// One permit for each byte of uploads that may be held in memory.
     upload_memory: Arc<Semaphore>,
 }
 
 impl Collection {
-    /// Opens the collection at that URI.
+    /// Opens the collection at that URI. A sealed one takes keys, one that is not takes none.
     ///
     /// # Errors
     /// [`Error::NoCollection`] if there is none, [`Error::NewerFormat`] if a later version of Icecore made
-    /// it, [`Error::DamagedMarker`]; those of the store.
+    /// it, [`Error::DamagedMarker`]; [`Error::KeysNeeded`], [`Error::NotSealed`], [`Error::NoKeyWrapper`],
+    /// [`Error::WrongKey`], [`Error::InvalidKey`], [`Error::Tampered`] where keys and collection do not
+    /// fit; those of the store.
     pub async fn open(uri: &CollectionUri, options: StoreOptions) -> Result<Self> {
         let store = store::open(uri, &options, Root::MustExist)?;
         match read_marker(&store).await? {
-            Some(marker) => Ok(Self::of(store, marker, options)),
+            Some(marker) => Self::enter(store, marker, options).await,
             None => Err(Error::NoCollection {
                 location: store.location().to_owned(),
             }),
         }
     }
 
-    /// Opens the collection at that URI, which is made first if there is none.
+    /// Opens the collection at that URI, which is made first if there is none: sealed if the options hold
+    /// keys, with a wrapper for each.
     ///
     /// # Errors
     /// As [`Collection::open`], without [`Error::NoCollection`].
     pub async fn create_or_open(uri: &CollectionUri, options: StoreOptions) -> Result<Self> {
         let store = store::open(uri, &options, Root::MayBeCreated)?;
         if let Some(marker) = read_marker(&store).await? {
-            return Ok(Self::of(store, marker, options));
+            return Self::enter(store, marker, options).await;
         }
-        let marker = CollectionMarker::new(options.clock.now());
+        let mut marker = CollectionMarker::new(options.clock.now());
+        let mut seal = Seal::default();
+        if !options.keys.is_empty() {
+            let key = CollectionKey::random(marker.collection_id);
+            marker.sealing = Some(Sealing {
+                key_check: key.check()?,
+            });
+            // Before the marker: a sealed collection has a key that opens it from its first moment.
+            for wrapping in Wrapping::all(&options.keys, options.passphrase_cost) {
+                let wrapper = wrapping
+                    .wrap(&key, marker.collection_id, marker.created)
+                    .await?;
+                unlock::put_wrapper(&store, &wrapper).await?;
+            }
+            seal = Seal::with(key);
+        }
         let path = Path::from(COLLECTION_PATH);
-        let marker = match store
+        match store
             .put_once(&path, content::encode(&marker)?, MAX_MARKER_BYTES)
             .await?
         {
-            PutOnce::Stored => marker,
+            PutOnce::Stored => Ok(Self::of(store, marker, options, seal)),
             // Someone else made it in between; then it is theirs that counts.
-            PutOnce::Conflict(theirs) => CollectionMarker::read(&theirs, store.location())?,
-        };
-        Ok(Self::of(store, marker, options))
+            PutOnce::Conflict(theirs) => {
+                let theirs = CollectionMarker::read(&theirs, store.location())?;
+                Self::enter(store, theirs, options).await
+            }
+        }
     }
 
-    fn of(store: Store, marker: CollectionMarker, options: StoreOptions) -> Self {
+    /// Opens what is there with the keys that were given.
+    async fn enter(store: Store, marker: CollectionMarker, options: StoreOptions) -> Result<Self> {
+        let location = || store.location().to_owned();
+        let seal = match (&marker.sealing, options.keys.is_empty()) {
+            (None, true) => Seal::default(),
+            (None, false) => {
+                return Err(Error::NotSealed {
+                    location: location(),
+                });
+            }
+            (Some(_), true) => {
+                return Err(Error::KeysNeeded {
+                    location: location(),
+                });
+            }
+            (Some(sealing), false) => {
+                let id = marker.collection_id;
+                Seal::with(unlock::unlock(&store, id, sealing, &options.keys).await?)
+            }
+        };
+        Ok(Self::of(store, marker, options, seal))
+    }
+
+    fn of(store: Store, marker: CollectionMarker, options: StoreOptions, seal: Seal) -> Self {
         let permits = options.upload_memory_bytes.min(Semaphore::MAX_PERMITS);
         let upload_memory = Arc::new(Semaphore::new(permits));
         Self(Arc::new(Inner {
             store,
             marker,
             options,
+            seal,
             upload_memory,
         }))
     }
@@ -112,6 +164,12 @@ impl Collection {
     #[must_use]
     pub fn id(&self) -> CollectionId {
         self.0.marker.collection_id
+    }
+
+    /// Whether what is in it is encrypted.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.seal().key().is_some()
     }
 
     /// When it was made.
@@ -136,6 +194,10 @@ impl Collection {
     #[must_use]
     pub fn options(&self) -> &StoreOptions {
         &self.0.options
+    }
+
+    pub(crate) fn seal(&self) -> &Seal {
+        &self.0.seal
     }
 
     pub(crate) fn store(&self) -> &Store {

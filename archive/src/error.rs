@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use icecore_mvcc::Timestamp;
 
 use crate::hash::ContentHash;
+use crate::ids::KeyId;
 use crate::path::{FullPath, LayerPath};
 
 /// The result of everything in this crate.
@@ -162,6 +163,120 @@ pub enum Error {
         location: String,
         /// What is wrong with it.
         reason: String,
+    },
+
+    /// A sealed collection, opened without keys.
+    #[error("{location} is sealed; give a key that opens it: --passphrase-file FILE or --kms URI")]
+    KeysNeeded {
+        /// The collection, redacted.
+        location: String,
+    },
+
+    /// Keys for a collection that is not sealed.
+    #[error(
+        "{location} is not sealed, but keys were given: nothing in it is encrypted, and what is not sealed \
+         when it is made never is; leave the keys out, or back up into a new collection"
+    )]
+    NotSealed {
+        /// The collection, redacted.
+        location: String,
+    },
+
+    /// No wrapper of the collection is for keys of that kind.
+    #[error(
+        "{location} has no wrapper for a {given}; there are: {there}; \
+         give a key of that kind, or bring missing objects of metadata/keys back from a copy"
+    )]
+    NoKeyWrapper {
+        /// The collection, redacted.
+        location: String,
+        /// The kinds of the keys that were given.
+        given: String,
+        /// The kinds of the wrappers that there are.
+        there: String,
+    },
+
+    /// There are wrappers of the kind, and none opens.
+    #[error(
+        "none of the keys given opens {location}: wrong passphrase or key; \
+         check which one it is, `collection keys list` shows what it was made with"
+    )]
+    WrongKey {
+        /// The collection, redacted.
+        location: String,
+    },
+
+    /// Keys are asked for of a collection that has none.
+    #[error(
+        "{location} is not sealed, so no key opens it; back up into a new collection to seal it"
+    )]
+    Unsealed {
+        /// The collection, redacted.
+        location: String,
+    },
+
+    /// No key by that id.
+    #[error("no key {id} opens {location}; `collection keys list` shows those that do")]
+    NoSuchKey {
+        /// The id.
+        id: KeyId,
+        /// The collection, redacted.
+        location: String,
+    },
+
+    /// The key must not go: no other that was given opens the collection.
+    #[error(
+        "key {id} stays: none of the keys given opens {location} without it; \
+         add another key first, and give that one"
+    )]
+    LastKey {
+        /// The key.
+        id: KeyId,
+        /// The collection, redacted.
+        location: String,
+    },
+
+    /// No further key may be added.
+    #[error("{location} has {most} keys, the most that there may be; remove one first")]
+    TooManyKeys {
+        /// The collection, redacted.
+        location: String,
+        /// How many there may be.
+        most: usize,
+    },
+
+    /// What was given for a key cannot be one.
+    #[error("{key} is no key to use: {reason}; give another one")]
+    InvalidKey {
+        /// Where it is, never what it is.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A sealed object that does not open.
+    #[error(
+        "{path} is not what was sealed there: {reason}; restore it from a copy, and find out who changed it"
+    )]
+    Tampered {
+        /// The object.
+        path: String,
+        /// What was found.
+        reason: String,
+    },
+
+    /// A layer that does not continue the one before it.
+    #[error(
+        "backup '{layer}' does not continue the layer before it: its parent is {parent}, \
+         the layer before it is {before}; restore the missing or changed manifest from a copy"
+    )]
+    BrokenChain {
+        /// The layer.
+        layer: LayerPath,
+        /// The manifest that it continues, or `none`.
+        parent: String,
+        /// The manifest of the layer before it, or `none`.
+        before: String,
     },
 
     /// A later version of Icecore wrote it.

@@ -3,6 +3,9 @@
 //! A local store hands out an open file, which one blocking task copies; other stores stream pieces, which
 //! are written a megabyte at a time. What breaks off is begun anew after a wait; what arrives and differs
 //! is read once more, in case it was the way that was at fault, before the object is called corrupt.
+//!
+//! Sizes and checksums are of what is stored. Of a sealed object, only what is authentic is written to the
+//! local file, which is handed out only when all of it is.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -15,6 +18,9 @@ use object_store::{Error as StoreError, GetOptions, GetResultPayload};
 use crate::error::{Error, Result};
 use crate::hash::{Digest, Digester};
 use crate::manifest::FileEntry;
+use crate::seal::Seal;
+use crate::seal::object::{Broken, Role};
+use crate::seal::stream::Opener;
 use crate::store::{Store, is_transient, sync_dir};
 
 /// Bytes handed to the disk at a time.
@@ -32,14 +38,15 @@ pub(crate) const fn expected(file: &FileEntry) -> Digest {
     }
 }
 
-/// Reads an object, to a local file if one is given, and verifies it.
+/// Reads an object, to a local file if one is given, verifies it, and opens it if it is sealed.
 pub(crate) async fn read_verified(
     store: &Store,
     path: &ObjectPath,
     expected: Digest,
+    seal: &Seal,
     to: Option<&Path>,
 ) -> Result<()> {
-    let result = read_with_retries(store, path, expected, to).await;
+    let result = read_with_retries(store, path, expected, seal, to).await;
     if let (Err(_), Some(to)) = (&result, to) {
         // It may not have been made yet.
         let _ = fs::remove_file(to);
@@ -51,11 +58,12 @@ async fn read_with_retries(
     store: &Store,
     path: &ObjectPath,
     expected: Digest,
+    seal: &Seal,
     to: Option<&Path>,
 ) -> Result<()> {
     let (mut failed, mut mismatched) = (0, 0);
     loop {
-        match read_once(store, path, expected, to).await {
+        match read_once(store, path, expected, seal, to).await {
             Ok(()) => return Ok(()),
             Err(Failure::Store(error)) if is_transient(&error) => {
                 failed += 1;
@@ -90,6 +98,10 @@ async fn read_with_retries(
                 }
                 tracing::warn!(%path, check, expected, actual, "a file differs from its manifest, reading it again");
             }
+            Err(Failure::Sealed(broken)) => {
+                metrics::counter!("icecore_archive_corrupt_files_total").increment(1);
+                return Err(broken.of(path.as_ref()));
+            }
             Err(Failure::Local(error)) => return Err(error),
         }
     }
@@ -103,6 +115,8 @@ enum Failure {
         expected: String,
         actual: String,
     },
+    /// The bytes are those that the manifest says, and do not open.
+    Sealed(Broken),
     Local(Error),
 }
 
@@ -110,6 +124,7 @@ async fn read_once(
     store: &Store,
     path: &ObjectPath,
     expected: Digest,
+    seal: &Seal,
     to: Option<&Path>,
 ) -> Result<(), Failure> {
     let result = store
@@ -118,7 +133,11 @@ async fn read_once(
         .await
         .map_err(Failure::Store)?;
     compare_size(expected.bytes, result.meta.size)?;
-    let mut receiver = Receiver::open(expected, to).map_err(Failure::Local)?;
+    let opener = seal.key().map(|key| {
+        let (place, bytes) = (path.to_string(), expected.bytes);
+        Opener::new(key.clone(), Role::DataFile, place, bytes)
+    });
+    let mut receiver = Receiver::open(expected, opener, to).map_err(Failure::Local)?;
     match result.payload {
         GetResultPayload::File(file, _) => {
             receiver = in_background(move || receiver.take_file(file)).await?
@@ -157,11 +176,41 @@ async fn in_background<T: Send + 'static>(
 struct Receiver {
     digester: Digester,
     expected: Digest,
-    file: Option<(File, std::path::PathBuf)>,
+    /// Of sealed objects.
+    opener: Option<Opener>,
+    /// Why the object did not open; its checksums are still compared.
+    broken: Option<Broken>,
+    target: Target,
+}
+
+/// Where it goes.
+struct Target(Option<(File, std::path::PathBuf)>);
+
+impl Target {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        match &mut self.0 {
+            Some((file, to)) => file
+                .write_all(bytes)
+                .map_err(|error| Stop::Local(local("write", to, &error))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why opening stopped.
+enum Stop {
+    Broken(Broken),
+    Local(Error),
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
 }
 
 impl Receiver {
-    fn open(expected: Digest, to: Option<&Path>) -> Result<Self> {
+    fn open(expected: Digest, opener: Option<Opener>, to: Option<&Path>) -> Result<Self> {
         let create = |to: &Path| match File::create(to) {
             Ok(file) => Ok((file, to.to_owned())),
             Err(error) => Err(local("create", to, &error)),
@@ -169,7 +218,9 @@ impl Receiver {
         Ok(Self {
             digester: Digester::default(),
             expected,
-            file: to.map(create).transpose()?,
+            opener,
+            broken: None,
+            target: Target(to.map(create).transpose()?),
         })
     }
 
@@ -179,11 +230,19 @@ impl Receiver {
         if self.digester.bytes() > self.expected.bytes {
             return compare_size(self.expected.bytes, self.digester.bytes());
         }
-        match &mut self.file {
-            Some((file, to)) => file
-                .write_all(bytes)
-                .map_err(|error| Failure::Local(local("write", to, &error))),
-            None => Ok(()),
+        let Self { opener, target, .. } = self;
+        let taken = match opener {
+            None => target.write(bytes),
+            Some(_) if self.broken.is_some() => Ok(()),
+            Some(opener) => opener.take(bytes, &mut |plain| target.write(plain)),
+        };
+        match taken {
+            Ok(()) => Ok(()),
+            Err(Stop::Local(error)) => Err(Failure::Local(error)),
+            Err(Stop::Broken(broken)) => {
+                self.broken = Some(broken);
+                Ok(())
+            }
         }
     }
 
@@ -218,7 +277,11 @@ impl Receiver {
         compare("BLAKE3", expected.blake3, actual.blake3, |hash| {
             hash.to_string()
         })?;
-        let Some((file, to)) = self.file else {
+        let unfinished = self.opener.and_then(|opener| opener.finish().err());
+        if let Some(broken) = self.broken.or(unfinished) {
+            return Err(Failure::Sealed(broken));
+        }
+        let Some((file, to)) = self.target.0 else {
             return Ok(());
         };
         file.sync_all()

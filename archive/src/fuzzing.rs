@@ -9,6 +9,7 @@ use crate::manifest::Manifest;
 use crate::manifest::codec::{self, ListLimits, SideFile};
 use crate::marker;
 use crate::path::FullPath;
+use crate::seal::Seal;
 
 const PATH: &str = "fuzzed";
 
@@ -29,11 +30,14 @@ pub fn through_objects(manifest: &Manifest, files_per_list: usize) -> Result<Man
         files: files_per_list,
         ..ListLimits::default()
     };
-    let encoded = codec::encode(manifest, PATH, limits)?;
-    let mut decoded = codec::decode(PATH, &encoded.object)?;
+    let encoded = codec::encode(manifest, PATH, limits, &Seal::default())?;
+    let mut decoded = codec::decode(PATH, &encoded.object, &Seal::default())?;
     let named = decoded.side_files().to_vec();
     for (side_file, (_, object)) in named.iter().zip(&encoded.side_files) {
-        decoded.add(codec::decode_side_file(side_file, PATH, object)?, PATH)?;
+        decoded.add(
+            codec::decode_side_file(side_file, PATH, object, &Seal::default())?,
+            PATH,
+        )?;
     }
     decoded.finish(PATH)
 }
@@ -43,7 +47,7 @@ pub fn through_objects(manifest: &Manifest, files_per_list: usize) -> Result<Man
 /// # Errors
 /// Those of the codec.
 pub fn with_side_file(object: &[u8], list: &[u8]) -> Result<usize> {
-    let mut decoded = codec::decode(PATH, object)?;
+    let mut decoded = codec::decode(PATH, object, &Seal::default())?;
     let list = Bytes::from(frame::seal(FrameKind::FileList, list)?);
     let named = decoded.side_files().to_vec();
     for side_file in &named {
@@ -51,7 +55,10 @@ pub fn with_side_file(object: &[u8], list: &[u8]) -> Result<usize> {
             blake3: crate::hash::ContentHash::of(&list),
             ..side_file.clone()
         };
-        decoded.add(codec::decode_side_file(&genuine, PATH, &list)?, PATH)?;
+        decoded.add(
+            codec::decode_side_file(&genuine, PATH, &list, &Seal::default())?,
+            PATH,
+        )?;
     }
     decoded.finish(PATH)?;
     Ok(named.len())

@@ -31,6 +31,27 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
+/// Bytes of a fixed length as hex digits, for `#[serde(with = …)]`.
+pub(crate) mod array {
+    use super::{Deserialize, Deserializer, Serializer, de, decode, encode};
+
+    pub(crate) fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        let bytes = decode(&String::deserialize(deserializer)?);
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| de::Error::custom(format!("not {N} bytes of lower-case hex")))
+    }
+}
+
 /// A span of user keys as `{"start": hex, "end": hex or null}`, for `#[serde(with = …)]`.
 pub(crate) mod key_range {
     use super::{Deserialize, Deserializer, KeyRange, Serialize, Serializer, de, decode, encode};

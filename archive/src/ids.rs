@@ -60,6 +60,24 @@ uuid_identity! {
     /// Names one attempt to write a layer.
     RunId
 }
+uuid_identity! {
+    /// Names a wrapper of a sealed collection's key.
+    KeyId
+}
+
+impl CollectionId {
+    /// Its 16 bytes.
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl KeyId {
+    /// Its 16 bytes.
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
 
 impl RunId {
     /// As 32 hex digits, for the names of objects.

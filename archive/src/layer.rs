@@ -148,7 +148,12 @@ impl LayerWriter {
                 path: path.to_string(),
                 reason,
             })?;
-        let encoded = codec::encode(&manifest, path.as_ref(), ListLimits::default())?;
+        let encoded = codec::encode(
+            &manifest,
+            path.as_ref(),
+            ListLimits::default(),
+            self.collection.seal(),
+        )?;
         let all_checked = {
             let files = self.files.lock();
             files.checked == files.written.len()

@@ -8,11 +8,12 @@
 //! | a collection: fulls, chains, `LATEST` | [`Collection`], [`Chain`], [`BackupSelector`] |
 //! | writing a layer, once and for all | [`LayerWriter`] |
 //! | what a layer holds | [`Manifest`] |
-//! | reading data files, verified | [`Collection::fetch`] |
+//! | sealed collections: what opens them, and encrypts what is in them | [`Keys`] |
+//! | reading data files, verified | [`Collection::fetch`], [`FileReader`] |
 //! | which layers a restore needs | [`plan`] |
 //! | staging folders and blocking work, for backup and restore alike | [`StagingFolder`], [`blocking`] |
 //!
-//! `docs/format/collection.md` and `docs/format/manifest.md` describe every byte that is written. Every
+//! `docs/format/collection.md`, `docs/format/manifest.md` and `docs/format/sealing.md` describe every byte that is written. Every
 //! failure is an [`Error`]: its text says what happened, to what, and what to do.
 
 #![forbid(unsafe_code)]
@@ -37,6 +38,7 @@ mod options;
 mod path;
 pub mod plan;
 mod progress;
+mod seal;
 mod store;
 mod total;
 mod upload;
@@ -45,10 +47,12 @@ mod uri;
 /// The crate whose stores collections lie in, for what [`StoreOptions::decorate`] puts in.
 pub use object_store;
 
-pub use collection::{AppendTarget, Chain, Collection, FullEntry};
+pub use collection::{
+    AppendTarget, Chain, Collection, FileReader, FullEntry, KeyEntry, KeyList, NewKey,
+};
 pub use error::{Error, Result};
 pub use hash::{ContentHash, Digest, ParseHashError};
-pub use ids::{ChainId, CollectionId, FileId, ParseFileIdError, RunId};
+pub use ids::{ChainId, CollectionId, FileId, KeyId, ParseFileIdError, RunId};
 pub use layer::{LayerWriter, MergedParts};
 pub use local::{StagingFolder, blocking, remove_staged};
 pub use manifest::{FileEntry, LayerKind, Manifest, ManifestKeyspace};
@@ -56,6 +60,7 @@ pub use marker::{COLLECTION_FORMAT_VERSION, LayerEntry};
 pub use options::{Decorate, RetryOptions, StoreOptions};
 pub use path::{BackupSelector, FullPath, IncrementalPath, LayerPath, MAX_FULL_PATH_BYTES};
 pub use progress::{Progress, ProgressFn};
+pub use seal::{Keys, KmsUri, Passphrase, PassphraseCost};
 pub use store::{Operation, OperationLog, Outcome, RequestCounts, Verb};
 pub use total::total;
 pub use upload::StoredFile;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::hash::ContentHash;
 use crate::ids::{ChainId, CollectionId, FileId};
 use crate::path::LayerPath;
+use crate::seal::Seal;
 use crate::total::total;
 
 /// Whether a layer stands alone.
@@ -104,11 +105,11 @@ pub struct FileEntry {
     pub tombstones: u64,
     /// Bytes of the user keys and values in it.
     pub logical_bytes: u64,
-    /// Bytes of the object.
+    /// Bytes of the object, as it is stored: sealed, where the collection is.
     pub stored_bytes: u64,
-    /// CRC32 (IEEE) of the object's bytes: finds damage in transfer.
+    /// CRC32 (IEEE) of the object's bytes, likewise: finds damage in transfer.
     pub crc32: u32,
-    /// BLAKE3 of the object's bytes: identifies the content.
+    /// BLAKE3 of the object's bytes, likewise: identifies the content.
     pub blake3: ContentHash,
 }
 
@@ -163,13 +164,13 @@ impl Manifest {
 
     /// Reads the bytes of a manifest object, whose name in errors is `path`.
     ///
-    /// For tools that have the object alone: file lists in side files are left out, as
+    /// For tools that have the object alone, of a collection that is not sealed: file lists in side files are left out, as
     /// [`Collection::read_manifest`](crate::Collection::read_manifest) does not.
     ///
     /// # Errors
     /// Those of [`Collection::read_manifest`](crate::Collection::read_manifest) for what is wrong with it.
     pub fn from_object(path: &str, object: &[u8]) -> crate::Result<Self> {
-        codec::decode(path, object)?.finish(path)
+        codec::decode(path, object, &Seal::default())?.finish(path)
     }
 
     /// Says what in it cannot be, in one line.

@@ -61,6 +61,17 @@ pub(crate) struct CollectionMarker {
     pub(crate) format_version: u64,
     pub(crate) collection_id: CollectionId,
     pub(crate) created: Timestamp,
+    /// Of sealed collections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sealing: Option<Sealing>,
+}
+
+/// What the marker of a sealed collection says of its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sealing {
+    /// Tells a wrong key from the right one.
+    #[serde(with = "crate::hex::array")]
+    pub(crate) key_check: [u8; 16],
 }
 
 impl CollectionMarker {
@@ -71,6 +82,7 @@ impl CollectionMarker {
             format_version,
             collection_id,
             created,
+            sealing: None,
         }
     }
 

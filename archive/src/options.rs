@@ -9,6 +9,7 @@ use icecore_mvcc::{Clock, SystemClock};
 use object_store::ObjectStore;
 
 use crate::error::{Error, Result};
+use crate::seal::{Keys, PassphraseCost};
 use crate::store::OperationLog;
 
 /// Wraps a store in another one.
@@ -39,6 +40,11 @@ pub struct StoreOptions {
     /// Bytes of uploads held in memory at once, over all files of a collection. Default 64 MiB; at least
     /// one part and one file below the threshold must fit.
     pub upload_memory_bytes: usize,
+    /// What opens a sealed collection, and what a new one is sealed with. Default none: a collection that
+    /// is made is not sealed.
+    pub keys: Keys,
+    /// What it costs to try a passphrase that is added. Default 64 MiB, three passes.
+    pub passphrase_cost: PassphraseCost,
     /// Where the present comes from; it dates what is written. Default the system's clock.
     pub clock: Arc<dyn Clock>,
     /// Records every request in order, for tests and for the curious. Default none.
@@ -94,6 +100,8 @@ impl Default for StoreOptions {
             multipart_threshold_bytes: 16 << 20,
             part_bytes: 8 << 20,
             upload_memory_bytes: 64 << 20,
+            keys: Keys::default(),
+            passphrase_cost: PassphraseCost::default(),
             clock: Arc::new(SystemClock),
             log: None,
             decorate: None,
@@ -117,6 +125,7 @@ impl StoreOptions {
         if self.part_bytes == 0 || self.multipart_threshold_bytes == 0 {
             return wrong("part_bytes and multipart_threshold_bytes must not be zero".to_owned());
         }
+        self.passphrase_cost.validate().or_else(wrong)?;
         let largest = self.multipart_threshold_bytes.max(self.part_bytes as u64);
         if (self.upload_memory_bytes as u64) < largest
             || self.upload_memory_bytes > u32::MAX as usize
@@ -142,6 +151,8 @@ impl fmt::Debug for StoreOptions {
             .field("multipart_threshold_bytes", &self.multipart_threshold_bytes)
             .field("part_bytes", &self.part_bytes)
             .field("upload_memory_bytes", &self.upload_memory_bytes)
+            .field("keys", &self.keys)
+            .field("passphrase_cost", &self.passphrase_cost)
             .field("clock", &self.clock)
             .field("log", &self.log.is_some())
             .field("decorate", &self.decorate.is_some())
@@ -160,7 +171,8 @@ mod tests {
 
     #[test]
     fn each_bound_is_checked() {
-        let break_it: [fn(&mut StoreOptions); 6] = [
+        let break_it: [fn(&mut StoreOptions); 7] = [
+            |options| options.passphrase_cost.memory_kib = 1 << 10,
             |options| options.retry.initial_backoff = Duration::from_secs(60),
             |options| options.request_timeout = Duration::ZERO,
             |options| options.part_bytes = 0,

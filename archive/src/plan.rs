@@ -4,6 +4,9 @@
 //! windows join without gap from zero on; only the last may hold more than the target time asks for, and
 //! then it must keep history. Several layers may cover the same window (merged incrementals beside the
 //! originals): of all ways, the one with the fewest layers is taken.
+//!
+//! The index, which chose the layers, is not authenticated; manifests name their parents. [`check_links`]
+//! makes sure that the layers chosen are one chain.
 
 mod restorable;
 
@@ -12,7 +15,11 @@ use std::collections::BTreeMap;
 use icecore_mvcc::Timestamp;
 
 use crate::error::{Error, Result};
+use crate::hash::ContentHash;
+use crate::ids::ChainId;
+use crate::manifest::Manifest;
 use crate::marker::LayerEntry;
+use crate::path::LayerPath;
 
 pub use restorable::{Restorable, restorable, union};
 
@@ -49,6 +56,74 @@ pub fn chain(layers: &[LayerEntry], target: Target) -> Result<Vec<LayerEntry>> {
         Some(last) => Ok(spine.path_to(last).into_iter().cloned().collect()),
         None => Err(spine.explain(layers, time, reached, newest)),
     }
+}
+
+/// What of a layer's manifest places it in its chain.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// The layer.
+    pub layer: &'a LayerPath,
+    /// The full backup and the incrementals that belong together.
+    pub chain_id: ChainId,
+    /// It covers the versions after this.
+    pub start: Timestamp,
+    /// It covers the versions up to and including this.
+    pub end: Timestamp,
+    /// The hash of its manifest.
+    pub hash: ContentHash,
+    /// The hash of the manifest that it continues; `None` for a full.
+    pub parent: Option<ContentHash>,
+    /// The hashes of the manifests that it was merged of and stands for; none for one that was not merged.
+    pub merges: &'a [ContentHash],
+}
+
+impl<'a> Link<'a> {
+    /// Of a layer whose manifest has that hash.
+    #[must_use]
+    pub fn of(manifest: &'a Manifest, hash: ContentHash) -> Self {
+        Self {
+            layer: &manifest.layer,
+            chain_id: manifest.chain_id,
+            start: manifest.start,
+            end: manifest.end,
+            hash,
+            parent: manifest.parent_manifest,
+            merges: manifest.merges.as_slice(),
+        }
+    }
+}
+
+/// Checks that the layers to apply, oldest first, are one chain: each continues the one before it, by its end
+/// and its hash.
+///
+/// What continues a layer that was merged may name one of those that it stands for.
+///
+/// # Errors
+/// [`Error::BrokenChain`] for the first layer that does not.
+pub fn check_links(links: &[Link<'_>]) -> Result<()> {
+    let mut before: Option<&Link<'_>> = None;
+    for link in links {
+        let continues = match (before, link.parent) {
+            (None, None) => true,
+            (Some(before), Some(parent)) => {
+                let names = before.hash == parent || before.merges.contains(&parent);
+                names && before.end == link.start && before.chain_id == link.chain_id
+            }
+            _ => false,
+        };
+        if !continues {
+            let text = |hash: Option<ContentHash>| {
+                hash.map_or_else(|| "none".to_owned(), |hash| hash.to_string())
+            };
+            return Err(Error::BrokenChain {
+                layer: link.layer.clone(),
+                parent: text(link.parent),
+                before: text(before.map(|before| before.hash)),
+            });
+        }
+        before = Some(link);
+    }
+    Ok(())
 }
 
 /// How each time that layers join up to is reached with the fewest of them, by that time.

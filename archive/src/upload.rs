@@ -7,6 +7,9 @@
 //!
 //! An acknowledgement that is lost is harmless: a put that finds its own object there compares it, and a
 //! completion that fails looks for the object, which appears whole or not at all.
+//!
+//! Where the collection is sealed, what is uploaded is the sealed form, made as it is read: every attempt
+//! seals anew, with a key of its own. Sizes and digests are of what is stored.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -30,6 +33,9 @@ use crate::ids::FileId;
 use crate::layer::data_name;
 use crate::options::{MAX_PARTS, StoreOptions};
 use crate::path::LayerPath;
+use crate::seal::Seal;
+use crate::seal::object::{Role, sealed_bytes};
+use crate::seal::stream::SealingReader;
 use crate::store::{is_transient, no_answer};
 
 /// Parts of one file under way at once.
@@ -59,12 +65,12 @@ pub(crate) async fn upload(
     loop {
         let id = FileId::random();
         let path = layer.object(data_name(id));
-        let source = Source::open(local).await?;
+        let source = Source::open(local, collection.seal(), &path).await?;
         let attempt = Attempt {
             collection,
             path: &path,
         };
-        let result = if source.file_bytes < collection.options().multipart_threshold_bytes {
+        let result = if source.stored_bytes < collection.options().multipart_threshold_bytes {
             attempt.put_whole(source).await
         } else {
             attempt.put_parts(source).await
@@ -135,8 +141,8 @@ impl Attempt<'_> {
     }
 
     async fn put_whole(&self, source: Source) -> Result<Digest, Failure> {
-        let _memory = self.memory(source.file_bytes).await?;
-        let bytes = source.file_bytes;
+        let _memory = self.memory(source.stored_bytes).await?;
+        let bytes = source.stored_bytes;
         let (source, piece) = source.read(bytes).await?;
         let digest = source.finish()?;
         let options = PutOptions::from(PutMode::Create);
@@ -157,7 +163,10 @@ impl Attempt<'_> {
 
     /// The name is random and new, so what is there is ours; unless it was torn, it is whole.
     async fn compare(&self, digest: Digest) -> Result<Digest, Failure> {
-        match fetch::read_verified(self.collection.store(), self.path, digest, None).await {
+        // Its bytes are compared; what they seal is not looked at.
+        let as_stored = Seal::default();
+        let store = self.collection.store();
+        match fetch::read_verified(store, self.path, digest, &as_stored, None).await {
             Ok(()) => Ok(digest),
             Err(Error::CorruptFile { .. } | Error::MissingObject { .. }) => {
                 let reason = "an earlier attempt left a torn object behind";
@@ -195,7 +204,7 @@ impl Attempt<'_> {
         mut source: Source,
     ) -> Result<Digest, Failure> {
         let part_bytes =
-            (self.options().part_bytes as u64).max(source.file_bytes.div_ceil(MAX_PARTS));
+            (self.options().part_bytes as u64).max(source.stored_bytes.div_ceil(MAX_PARTS));
         // A part that is retried below us takes as long as all its attempts.
         let timeout = self
             .options()
@@ -250,17 +259,44 @@ async fn join_part(under_way: &mut JoinSet<Result<(), StoreError>>) -> Result<()
     }
 }
 
-/// A local file that is read from start to end, and digested.
+/// A local file that is read from start to end as it is to be stored, and digested.
 struct Source {
     path: std::path::PathBuf,
-    file: File,
-    file_bytes: u64,
+    content: Content,
+    stored_bytes: u64,
     digester: Digester,
 }
 
+/// Reads a file as it is, or as its sealed form.
+enum Content {
+    Plain(File),
+    Sealed(Box<SealingReader<File>>),
+}
+
+impl Content {
+    /// The file itself.
+    fn file(&mut self) -> &mut File {
+        match self {
+            Self::Plain(file) => file,
+            Self::Sealed(reader) => reader.inner(),
+        }
+    }
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(buffer),
+            Self::Sealed(reader) => reader.read(buffer),
+        }
+    }
+}
+
 impl Source {
-    async fn open(path: &Path) -> Result<Self> {
+    /// Opens a file that is to be stored at `place`.
+    async fn open(path: &Path, seal: &Seal, place: &ObjectPath) -> Result<Self> {
         let path = path.to_owned();
+        let (key, place) = (seal.key().cloned(), place.to_string());
         let failed = |path: &Path, error: &io::Error| local(path, error.to_string());
         in_background(path.clone(), move || {
             let file = File::open(&path).map_err(|error| failed(&path, &error))?;
@@ -268,10 +304,18 @@ impl Source {
                 .metadata()
                 .map_err(|error| failed(&path, &error))?
                 .len();
+            let (content, stored_bytes) = match key {
+                None => (Content::Plain(file), file_bytes),
+                Some(key) => {
+                    let (id, role) = (rand::random(), Role::DataFile);
+                    let reader = SealingReader::new(&key, id, role, &place, file, file_bytes)?;
+                    (Content::Sealed(Box::new(reader)), sealed_bytes(file_bytes))
+                }
+            };
             Ok(Self {
                 path,
-                file,
-                file_bytes,
+                content,
+                stored_bytes,
                 digester: Digester::default(),
             })
         })
@@ -280,7 +324,7 @@ impl Source {
 
     /// Bytes not read yet.
     const fn left(&self) -> u64 {
-        self.file_bytes.saturating_sub(self.digester.bytes())
+        self.stored_bytes.saturating_sub(self.digester.bytes())
     }
 
     /// The next bytes, exactly that many.
@@ -288,10 +332,14 @@ impl Source {
         in_background(self.path.clone(), move || {
             // Bounded by the upload memory, which was acquired before.
             let mut piece = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
-            let read = (&mut self.file).take(bytes).read_to_end(&mut piece);
-            read.map_err(|error| local(&self.path, error.to_string()))?;
+            let shorter = || "it became shorter meanwhile".to_owned();
+            let read = (&mut self.content).take(bytes).read_to_end(&mut piece);
+            read.map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => local(&self.path, shorter()),
+                _ => local(&self.path, error.to_string()),
+            })?;
             if piece.len() as u64 != bytes {
-                return Err(local(&self.path, "it became shorter meanwhile".to_owned()));
+                return Err(local(&self.path, shorter()));
             }
             self.digester.update(&piece);
             Ok((self, Bytes::from(piece)))
@@ -302,7 +350,7 @@ impl Source {
     /// The digest of the whole file.
     fn finish(mut self) -> Result<Digest> {
         let mut byte = [0];
-        match self.file.read(&mut byte) {
+        match self.content.file().read(&mut byte) {
             Ok(0) => Ok(self.digester.finish()),
             Ok(_) => Err(local(&self.path, "it became longer meanwhile".to_owned())),
             Err(error) => Err(local(&self.path, error.to_string())),

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `arguments` | the command line as a whole, and types that several commands read |
 //! | `context` | the database, the runtime and the form of the output that a command gets |
+//! | `keys` | what opens sealed collections |
 //! | `output` | tables for people, one JSON document for programs, progress bars |
 //! | `commands` | the commands |
 //! | `doctor` | the examination of a database |
@@ -21,6 +22,7 @@ mod context;
 mod doctor;
 mod encoding;
 mod error;
+mod keys;
 pub mod load;
 mod output;
 

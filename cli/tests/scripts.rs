@@ -47,5 +47,5 @@ macro_rules! scripts {
 
 scripts!(
     backup, catalog, changes, collection, data, doctor, dump, errors, gap, gc, load, protect,
-    restorable, restore, show, usage, verify
+    restorable, restore, seal, show, usage, verify
 );

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use icecore_archive::plan::Target;
+use icecore_archive::plan::{Link, Target, check_links};
 use icecore_archive::{Chain, Collection, FullPath, Manifest, blocking};
 use icecore_engine::{Engine, Publish, RestoreScope, RestoringKeyspace};
 use icecore_mvcc::Timestamp;
@@ -132,11 +132,17 @@ pub(crate) async fn read_chain(
     check_head(&chain, options)?;
     let target = options.as_of.map_or(Target::Latest, Target::At);
     let layers = icecore_archive::plan::chain(chain.layers(), target)?;
-    let manifests: Vec<_> = stream::iter(&layers)
+    let manifests: Vec<Manifest> = stream::iter(&layers)
         .map(|layer| collection.read_layer(layer))
         .buffered(options.threads.max(8))
         .try_collect()
         .await?;
+    let links: Vec<_> = manifests
+        .iter()
+        .zip(&layers)
+        .map(|(manifest, layer)| Link::of(manifest, layer.manifest_hash))
+        .collect();
+    check_links(&links)?;
     let end = layers.last().ok_or(icecore_archive::Error::EmptyChain)?.end;
     Ok((
         chain.full().clone(),

@@ -57,7 +57,7 @@ impl Collection {
         let parse = |content: &[u8]| {
             let actual = ContentHash::of(content);
             // What is damaged says so itself, and better than a hash; an intact one may be the wrong one.
-            let decoded = codec::decode(&path, content)?;
+            let decoded = codec::decode(&path, content, self.seal())?;
             match expected.filter(|expected| *expected != actual) {
                 Some(expected) => Err(Error::HashMismatch {
                     path: path.clone(),
@@ -81,8 +81,9 @@ impl Collection {
         };
         for side_file in decoded.side_files().to_vec() {
             let object = layer.object(&side_file.name);
-            let parse =
-                |content: &[u8]| codec::decode_side_file(&side_file, object.as_ref(), content);
+            let parse = |content: &[u8]| {
+                codec::decode_side_file(&side_file, object.as_ref(), content, self.seal())
+            };
             let list = self
                 .store()
                 .read(&object, codec::MAX_OBJECT_BYTES, parse)
@@ -122,14 +123,16 @@ impl Collection {
         Ok(files.collect())
     }
 
-    /// Copies a data file to a local one, which is replaced if it exists; verifies it on the way.
+    /// Copies a data file to a local one, which is replaced if it exists; verifies it on the way, and
+    /// opens it if it is sealed.
     ///
     /// Returns once the file and its directory entry are durable. Memory stays bounded, whatever the
     /// manifest says. On an error the local file is removed.
     ///
     /// # Errors
     /// [`Error::MissingObject`]; [`Error::CorruptFile`] if size, CRC32 or BLAKE3 differ, after reading it a
-    /// second time; [`Error::LocalFile`]; those of the store.
+    /// second time; [`Error::Tampered`] if those are right and it does not open; [`Error::LocalFile`];
+    /// those of the store.
     #[tracing::instrument(level = "debug", skip_all, fields(layer = %layer, file = %file.id))]
     pub async fn fetch(
         &self,
@@ -141,12 +144,13 @@ impl Collection {
             self.store(),
             &layer.object(data_name(file.id)),
             fetch::expected(file),
+            self.seal(),
             Some(to),
         )
         .await
     }
 
-    /// Reads a data file whole and verifies it, keeping nothing.
+    /// Reads a data file whole and verifies it, opening it if it is sealed, and keeps nothing.
     ///
     /// # Errors
     /// Those of [`Collection::fetch`].
@@ -155,6 +159,7 @@ impl Collection {
             self.store(),
             &layer.object(data_name(file.id)),
             fetch::expected(file),
+            self.seal(),
             None,
         )
         .await

@@ -6,7 +6,7 @@ use icecore_golden::{error_names, errors};
 use icecore_mvcc::Timestamp;
 
 use super::Error;
-use crate::{ContentHash, FullPath, LayerPath};
+use crate::{ContentHash, FullPath, KeyId, LayerPath};
 
 error_names!(Error:
     InvalidUri, UnknownUriParameter, LocalityUnsupported, InvalidOptions, InvalidSubdirectory,
@@ -14,6 +14,7 @@ error_names!(Error:
     NewerFormat, NoBackups, NoSuchBackup, LayerExists, NestedSubdirectory, NoFreeSubdirectory,
     EmptyWindow, ChainExtended, WriteConflict, WriteLost, ManifestMissing, BadMagic, Truncated,
     TrailingBytes, FrameChecksum, TooLarge, InvalidManifest, HashMismatch, MissingObject,
+    KeysNeeded, NotSealed, NoKeyWrapper, WrongKey, Unsealed, NoSuchKey, LastKey, TooManyKeys, InvalidKey, Tampered, BrokenChain,
     CorruptFile, EmptyChain, OutsideCoverage, ChainGap, NotInHistory,
 );
 
@@ -86,6 +87,48 @@ fn all() -> Vec<Error> {
             path: text("metadata/COLLECTION"),
             location: location(),
             reason: text("missing field `collection_id`"),
+        },
+        Error::KeysNeeded {
+            location: location(),
+        },
+        Error::NotSealed {
+            location: location(),
+        },
+        Error::NoKeyWrapper {
+            location: location(),
+            given: text("key"),
+            there: text("passphrase"),
+        },
+        Error::WrongKey {
+            location: location(),
+        },
+        Error::Unsealed {
+            location: location(),
+        },
+        Error::NoSuchKey {
+            id: KeyId::from_bytes([7; 16]),
+            location: location(),
+        },
+        Error::LastKey {
+            id: KeyId::from_bytes([7; 16]),
+            location: location(),
+        },
+        Error::TooManyKeys {
+            location: location(),
+            most: 64,
+        },
+        Error::InvalidKey {
+            key: text("file:/etc/key"),
+            reason: text("a key is 32 bytes, or 64 hex digits"),
+        },
+        Error::Tampered {
+            path: manifest(),
+            reason: text("it goes on after its end"),
+        },
+        Error::BrokenChain {
+            layer: incremental.clone(),
+            parent: ContentHash::of(b"parent").to_string(),
+            before: ContentHash::of(b"another").to_string(),
         },
         Error::NewerFormat {
             path: manifest(),

@@ -14,6 +14,8 @@ use super::{FileEntry, Manifest};
 use crate::error::{Error, Result};
 use crate::frame::{self, FrameKind};
 use crate::hash::ContentHash;
+use crate::seal::Seal;
+use crate::seal::object::Role;
 
 /// The most bytes that are read of a manifest or side file.
 pub(crate) const MAX_OBJECT_BYTES: u64 = 64 << 20;
@@ -85,11 +87,12 @@ pub(crate) struct EncodedManifest {
     pub(crate) side_files: Vec<(String, Bytes)>,
 }
 
-/// Encodes a manifest, and its file lists beside it if they are long.
+/// Encodes a manifest, and its file lists beside it if they are long; seals them if the collection is.
 pub(crate) fn encode(
     manifest: &Manifest,
     path: &str,
     limits: ListLimits,
+    seal: &Seal,
 ) -> Result<EncodedManifest> {
     manifest
         .validate()
@@ -100,7 +103,9 @@ pub(crate) fn encode(
     };
     let mut side_files = Vec::new();
     for (number, list) in split(manifest, path, limits)?.into_iter().enumerate() {
-        let object = Bytes::from(frame::seal(FrameKind::FileList, &to_json(&list, path)?)?);
+        let place = manifest.layer.object(format!("{SIDE_FILE_PREFIX}{number}"));
+        let framed = frame::seal(FrameKind::FileList, &to_json(&list, path)?)?;
+        let object = seal.seal(Role::FileList, place.as_ref(), framed)?;
         let blake3 = ContentHash::of(&object);
         let name = side_file_name(number, blake3);
         stored.side_files.push(SideFile {
@@ -117,7 +122,8 @@ pub(crate) fn encode(
             .iter_mut()
             .for_each(|keyspace| keyspace.files.clear());
     }
-    let object = Bytes::from(frame::seal(FrameKind::Manifest, &to_json(&stored, path)?)?);
+    let framed = frame::seal(FrameKind::Manifest, &to_json(&stored, path)?)?;
+    let object = seal.seal(Role::Manifest, path, framed)?;
     if object.len() as u64 > MAX_OBJECT_BYTES {
         return Err(Error::TooLarge {
             path: path.to_owned(),
@@ -131,11 +137,19 @@ pub(crate) fn encode(
     })
 }
 
+/// How the name of a side file begins.
+const SIDE_FILE_PREFIX: &str = "BACKUP_FILES-";
+
+/// What a side file is sealed for: its path without the hash in it, which is that of the sealed bytes.
+fn side_file_place(path: &str) -> &str {
+    path.rsplit_once('-').map_or(path, |(place, _)| place)
+}
+
 /// The side file's name: its number, and enough of its hash that another writer's cannot be in its way.
 fn side_file_name(number: usize, blake3: ContentHash) -> String {
     let hash = blake3.to_string();
     format!(
-        "BACKUP_FILES-{number}-{}",
+        "{SIDE_FILE_PREFIX}{number}-{}",
         hash.get(..32).unwrap_or_default()
     )
 }
@@ -173,9 +187,10 @@ pub(crate) struct Decoded {
     side_files: Vec<SideFile>,
 }
 
-/// Checks and reads a manifest object.
-pub(crate) fn decode(path: &str, object: &[u8]) -> Result<Decoded> {
-    let json = frame::open(FrameKind::Manifest, path, object, MAX_JSON_BYTES)?;
+/// Checks and reads a manifest object, opened first if the collection is sealed.
+pub(crate) fn decode(path: &str, object: &[u8], seal: &Seal) -> Result<Decoded> {
+    let object = seal.unseal(Role::Manifest, path, path, object)?;
+    let json = frame::open(FrameKind::Manifest, path, &object, MAX_JSON_BYTES)?;
     let stored: StoredManifest = from_json(&json, path)?;
     let listed = stored
         .side_files
@@ -192,7 +207,7 @@ pub(crate) fn decode(path: &str, object: &[u8]) -> Result<Decoded> {
             .name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        if !plain || !side_file.name.starts_with("BACKUP_FILES-") {
+        if !plain || !side_file.name.starts_with(SIDE_FILE_PREFIX) {
             return Err(invalid(
                 path,
                 "a side file's name is not one of ours".to_owned(),
@@ -243,6 +258,7 @@ pub(crate) fn decode_side_file(
     side_file: &SideFile,
     path: &str,
     object: &[u8],
+    seal: &Seal,
 ) -> Result<FileList> {
     let actual = ContentHash::of(object);
     if actual != side_file.blake3 {
@@ -253,7 +269,8 @@ pub(crate) fn decode_side_file(
             actual,
         });
     }
-    let json = frame::open(FrameKind::FileList, path, object, MAX_JSON_BYTES)?;
+    let object = seal.unseal(Role::FileList, side_file_place(path), path, object)?;
+    let json = frame::open(FrameKind::FileList, path, &object, MAX_JSON_BYTES)?;
     let list: FileList = from_json(&json, path)?;
     if list.files.len() as u64 != side_file.files {
         let (listed, claimed) = (list.files.len(), side_file.files);

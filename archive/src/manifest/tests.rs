@@ -3,12 +3,26 @@ use std::time::Duration;
 use icecore_mvcc::{KeyspaceId, KeyspaceSettings};
 use proptest::prelude::*;
 
-use super::codec::{EncodedManifest, ListLimits, decode, decode_side_file, encode};
+use super::codec::{self, Decoded, EncodedManifest, FileList, ListLimits, SideFile};
 use super::*;
 use crate::error::Error;
 use crate::path::FullPath;
 
 const PATH: &str = "a/BACKUP_MANIFEST";
+
+// Not sealed: what is, `seal` tests.
+
+fn encode(manifest: &Manifest, path: &str, limits: ListLimits) -> crate::Result<EncodedManifest> {
+    codec::encode(manifest, path, limits, &Seal::default())
+}
+
+fn decode(path: &str, object: &[u8]) -> crate::Result<Decoded> {
+    codec::decode(path, object, &Seal::default())
+}
+
+fn decode_side_file(side_file: &SideFile, path: &str, object: &[u8]) -> crate::Result<FileList> {
+    codec::decode_side_file(side_file, path, object, &Seal::default())
+}
 
 fn time(nanos: u64) -> Timestamp {
     Timestamp::from_nanos(nanos)

@@ -221,3 +221,90 @@ fn check_the_times_named(layers: &[LayerEntry], error: &Error) {
         other => panic!("{other}"),
     }
 }
+
+fn hash(name: &str) -> ContentHash {
+    ContentHash::of(name.as_bytes())
+}
+
+/// A layer of a chain: its name, the end of its window, its parent, and what it merges.
+type Layer<'a> = (&'a str, u64, Option<&'a str>, &'a [&'a str]);
+
+/// Whether these layers, each beginning at the end of the one before it, are one chain.
+fn is_one_chain(layers: &[Layer<'_>]) -> bool {
+    let path = LayerPath::full_at("a".parse().unwrap());
+    let merges: Vec<Vec<ContentHash>> = layers
+        .iter()
+        .map(|(_, _, _, merges)| merges.iter().map(|name| hash(name)).collect())
+        .collect();
+    let mut start = 0;
+    let mut links = Vec::new();
+    for ((name, end, parent, _), merges) in layers.iter().zip(&merges) {
+        links.push(Link {
+            layer: &path,
+            chain_id: ChainId::from_bytes([1; 16]),
+            start: Timestamp::from_nanos(start),
+            end: Timestamp::from_nanos(*end),
+            hash: hash(name),
+            parent: parent.map(hash),
+            merges,
+        });
+        start = *end;
+    }
+    check_links(&links).is_ok()
+}
+
+#[test]
+fn each_layer_continues_the_one_before_it() {
+    let full: Layer<'_> = ("f", 10, None, &[]);
+    let (one, two): (Layer<'_>, Layer<'_>) = (("1", 20, Some("f"), &[]), ("2", 30, Some("1"), &[]));
+    for chain in [&[full][..], &[full, one], &[full, one, two]] {
+        assert!(is_one_chain(chain), "{chain:?}");
+    }
+    for broken in [
+        &[one][..],
+        &[full, two],
+        &[full, full],
+        &[one, full],
+        &[full, one, one],
+    ] {
+        assert!(!is_one_chain(broken), "{broken:?}");
+    }
+}
+
+#[test]
+fn what_continues_a_merged_layer_names_it_or_one_that_it_stands_for() {
+    let full: Layer<'_> = ("f", 10, None, &[]);
+    let merged: Layer<'_> = ("12", 30, Some("f"), &["1", "2"]);
+    for next in [
+        ("3", 40, Some("2"), &[][..]),
+        ("4", 40, Some("12"), &[]),
+        ("34", 50, Some("2"), &["3", "4"]),
+    ] {
+        assert!(is_one_chain(&[full, merged, next]), "{next:?}");
+    }
+    // Merged again, the last that the layer stands for is a merged one.
+    let again: Layer<'_> = ("1212", 30, Some("f"), &["1", "2", "12"]);
+    assert!(is_one_chain(&[full, again, ("3", 40, Some("2"), &[])]));
+    assert!(!is_one_chain(&[full, merged, ("x", 40, Some("y"), &[])]));
+    assert!(!is_one_chain(&[full, ("12", 30, Some("1"), &["1", "2"])]));
+}
+
+#[test]
+fn another_chain_or_another_time_does_not_continue_this_one() {
+    let path = LayerPath::full_at("a".parse().unwrap());
+    let link = |chain: u8, start, end, name, parent: Option<&str>| Link {
+        layer: &path,
+        chain_id: ChainId::from_bytes([chain; 16]),
+        start: Timestamp::from_nanos(start),
+        end: Timestamp::from_nanos(end),
+        hash: hash(name),
+        parent: parent.map(hash),
+        merges: &[],
+    };
+    let full = link(1, 0, 10, "f", None);
+    assert!(check_links(&[full, link(1, 10, 20, "1", Some("f"))]).is_ok());
+    for other in [link(2, 10, 20, "1", Some("f")), link(1, 11, 20, "1", Some("f"))] {
+        let error = check_links(&[full, other]);
+        assert!(matches!(error, Err(Error::BrokenChain { .. })));
+    }
+}

@@ -1,5 +1,6 @@
 //! Whole objects: put once, read bounded, listed; with errors of this crate.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,27 +188,61 @@ impl Store {
         }
     }
 
+    /// Removes an object; one that is not there is removed.
+    pub(crate) async fn remove(&self, path: &Path) -> Result<()> {
+        match self.objects.delete(path).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.error("remove", path, &error)),
+        }
+    }
+
     /// Reads an object whole; `None` if there is none.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if it exceeds the limit; no more than that is ever held.
     pub(crate) async fn get(&self, path: &Path, limit_bytes: u64) -> Result<Option<Bytes>> {
+        let whole = self.get_with(path, GetOptions::default(), limit_bytes);
+        Ok(whole.await?.map(|(bytes, _)| bytes))
+    }
+
+    /// Reads a part of an object, with the size of the whole; `None` if there is none.
+    pub(crate) async fn get_range(
+        &self,
+        path: &Path,
+        range: Range<u64>,
+    ) -> Result<Option<(Bytes, u64)>> {
+        let bytes = range.end.saturating_sub(range.start);
+        let options = GetOptions {
+            range: Some(range.into()),
+            ..GetOptions::default()
+        };
+        self.get_with(path, options, bytes).await
+    }
+
+    /// What was asked for, and the size of the object.
+    async fn get_with(
+        &self,
+        path: &Path,
+        options: GetOptions,
+        limit_bytes: u64,
+    ) -> Result<Option<(Bytes, u64)>> {
         let too_large = || Error::TooLarge {
             path: path.to_string(),
             limit_bytes,
         };
         let mut failed = 0;
         loop {
-            let result = match self.objects.get_opts(path, GetOptions::default()).await {
+            let result = match self.objects.get_opts(path, options.clone()).await {
                 Ok(result) => result,
                 Err(StoreError::NotFound { .. }) => return Ok(None),
                 Err(error) => return Err(self.error("read", path, &error)),
             };
-            if result.meta.size > limit_bytes {
+            let size = result.meta.size;
+            if result.range.end.saturating_sub(result.range.start) > limit_bytes {
                 return Err(too_large());
             }
             match self.collect(result, limit_bytes).await {
-                Ok(Some(bytes)) => return Ok(Some(bytes)),
+                Ok(Some(bytes)) => return Ok(Some((bytes, size))),
                 Ok(None) => return Err(too_large()),
                 Err(error) => {
                     failed += 1;

@@ -15,3 +15,4 @@ mod faults;
 mod layers;
 mod protocol;
 mod recovery;
+mod sealed;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::arguments::{OutputFormat, Time};
 use crate::context::Context;
 use crate::error::Result;
+use crate::keys::KeyArguments;
 use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
     time,
@@ -21,6 +22,8 @@ pub(crate) struct BackupArguments {
     /// The collection: file:///folder, s3://bucket/prefix; it is made where there is none
     #[arg(long, value_name = "URI")]
     into: CollectionUri,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// Extend the backup there, LATEST or a path, by an incremental
     #[arg(long, value_name = "LATEST|SUBDIR")]
     onto: Option<BackupSelector>,
@@ -85,7 +88,7 @@ fn back_up(context: &Context, arguments: &BackupArguments) -> Result<()> {
         let bar = Bar::new(context, "backing up");
         options.progress = Some(bar.progress());
         context.wait(async {
-            let store = StoreOptions::default();
+            let store = arguments.keys.store_options()?;
             let collection = Collection::create_or_open(&arguments.into, store).await?;
             Ok(icecore_backup::backup(engine, &collection, &options).await?)
         })
@@ -188,7 +191,7 @@ fn dry_run(context: &Context, arguments: &BackupArguments) -> Result<()> {
     let as_of = arguments.as_of.as_ref().map(|time| time.resolve(&engine));
     let options = options(arguments, as_of.transpose()?);
     let plan = context.wait(async {
-        let collection = open_or_pretend(&arguments.into).await?;
+        let collection = open_or_pretend(&arguments.into, arguments.keys.store_options()?).await?;
         Ok(icecore_backup::dry_run(&engine, &collection, &options).await?)
     })?;
     match context.format {
@@ -214,8 +217,8 @@ fn dry_run(context: &Context, arguments: &BackupArguments) -> Result<()> {
 
 /// The collection, or an empty one in memory where there is none: what is only planned may not
 /// make one.
-async fn open_or_pretend(uri: &CollectionUri) -> Result<Collection> {
-    match Collection::open(uri, StoreOptions::default()).await {
+async fn open_or_pretend(uri: &CollectionUri, options: StoreOptions) -> Result<Collection> {
+    match Collection::open(uri, options).await {
         Err(icecore_archive::Error::NoCollection { .. }) => {
             let nowhere: CollectionUri = "memory://dry-run".parse()?;
             Ok(Collection::create_or_open(&nowhere, StoreOptions::default()).await?)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use icecore_archive::{BackupSelector, Collection, CollectionUri, ContentHash, StoreOptions};
+use icecore_archive::{BackupSelector, Collection, CollectionUri, ContentHash};
 use icecore_engine::Engine;
 use icecore_mvcc::{Clock, KeyspaceName, NamePattern, SystemClock, Timestamp};
 use icecore_restore::{Requests, RestoreOptions, RestoreReport};
@@ -17,6 +17,7 @@ use self::plan::Plan;
 use crate::arguments::{OutputFormat, Time};
 use crate::context::Context;
 use crate::error::Result;
+use crate::keys::KeyArguments;
 use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
     time,
@@ -27,6 +28,8 @@ pub(crate) struct RestoreArguments {
     /// The collection
     #[arg(long, value_name = "URI", required_unless_present = "abandon")]
     from: Option<CollectionUri>,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// Which backup with its incrementals
     #[arg(long, value_name = "LATEST|SUBDIR", default_value = "LATEST")]
     backup: BackupSelector,
@@ -56,7 +59,7 @@ pub(crate) struct RestoreArguments {
     dry_run: bool,
     /// Give up the restores of this database that were interrupted, and free what they brought
     #[arg(long, conflicts_with_all = [
-        "from", "backup", "as_of", "keyspaces", "renames", "into_database", "history", "schema_only",
+        "from", "passphrase_file", "kms", "backup", "as_of", "keyspaces", "renames", "into_database", "history", "schema_only",
         "expect_head", "dry_run",
     ])]
     abandon: bool,
@@ -114,8 +117,8 @@ fn options(arguments: &RestoreArguments, engine: Option<&Engine>) -> Result<Rest
     })
 }
 
-async fn collection(from: &CollectionUri) -> Result<Collection> {
-    Ok(Collection::open(from, StoreOptions::default()).await?)
+async fn collection(from: &CollectionUri, keys: &KeyArguments) -> Result<Collection> {
+    Ok(Collection::open(from, keys.store_options()?).await?)
 }
 
 /// What giving restores up did.
@@ -150,7 +153,7 @@ fn restore(context: &Context, from: &CollectionUri, arguments: &RestoreArguments
     drop(engine);
     // Before a database is made: what cannot be restored should not leave an empty one behind.
     let (collection, plan) = context.wait(async {
-        let collection = collection(from).await?;
+        let collection = collection(from, &arguments.keys).await?;
         let plan = icecore_restore::plan_restore(&collection, &options).await?;
         Ok((collection, plan))
     })?;
@@ -196,7 +199,7 @@ fn dry_run(context: &Context, from: &CollectionUri, arguments: &RestoreArguments
     let engine = context.open_if_there()?;
     let options = options(arguments, engine.as_ref())?;
     let (opening, told) = context.wait(async {
-        let collection = collection(from).await?;
+        let collection = collection(from, &arguments.keys).await?;
         let opening = Requests::from(collection.requests());
         let told = icecore_restore::dry_run(engine.as_ref(), &collection, &options).await?;
         Ok((opening, told))

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use icecore_archive::{BackupSelector, Collection, CollectionUri, StoreOptions, total};
+use icecore_archive::{BackupSelector, Collection, CollectionUri, total};
 use icecore_restore::{VerifiedLayer, VerifyOptions};
 use serde::Serialize;
 
 use crate::arguments::OutputFormat;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::keys::KeyArguments;
 use crate::output::{Bar, Record, human_bytes, human_count, human_rate, plural};
 
 #[derive(Debug, Args)]
@@ -17,6 +18,8 @@ pub(crate) struct VerifyArguments {
     /// The collection
     #[arg(long = "in", value_name = "URI")]
     collection: CollectionUri,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// Which backup: LATEST or a path [default: all of them]
     #[arg(value_name = "SUBDIR")]
     backup: Option<BackupSelector>,
@@ -95,7 +98,7 @@ pub(crate) fn run(context: &Context, arguments: &VerifyArguments) -> Result<()> 
         ..VerifyOptions::default()
     };
     let report = context.wait(async {
-        let store = StoreOptions::default();
+        let store = arguments.keys.store_options()?;
         let collection = Collection::open(&arguments.collection, store).await?;
         Ok(icecore_restore::verify(&collection, &options).await?)
     })?;

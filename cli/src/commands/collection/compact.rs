@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use icecore_archive::{BackupSelector, Collection, CollectionUri, StoreOptions};
+use icecore_archive::{BackupSelector, Collection, CollectionUri};
 use icecore_backup::compact::{CompactOptions, CompactReport, CompactionPlan, Left};
 use icecore_backup::{compact, plan_compaction};
 use icecore_mvcc::Timestamp;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::arguments::OutputFormat;
 use crate::context::Context;
 use crate::error::Result;
+use crate::keys::KeyArguments;
 use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, time,
 };
@@ -22,6 +23,8 @@ pub(crate) struct CompactArguments {
     /// The collection
     #[arg(long = "in", value_name = "URI")]
     collection: CollectionUri,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// Which backup: LATEST or a path
     #[arg(value_name = "LATEST|SUBDIR", default_value = "LATEST")]
     backup: BackupSelector,
@@ -202,7 +205,7 @@ pub(crate) fn run(context: &Context, arguments: &CompactArguments) -> Result<()>
 }
 
 async fn open(uri: &CollectionUri) -> Result<Collection> {
-    Ok(Collection::open(uri, StoreOptions::default()).await?)
+    Ok(Collection::open(uri, arguments.keys.store_options()?).await?)
 }
 
 fn tell_plan(context: &Context, plan: &CompactionPlan) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `collection`: what is done to a collection as a whole. Needs no database.
 
 mod compact;
+mod keys;
 
 use clap::Subcommand;
 
@@ -11,10 +12,14 @@ use crate::error::Result;
 pub(crate) enum CollectionCommand {
     /// Merge the incrementals of a backup into one layer, in the object store
     Compact(compact::CompactArguments),
+    /// List, add and remove the keys that open a sealed collection
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
 }
 
 pub(crate) fn run(context: &Context, command: CollectionCommand) -> Result<()> {
     match command {
         CollectionCommand::Compact(arguments) => compact::run(context, &arguments),
+        CollectionCommand::Keys(command) => keys::run(context, command),
     }
 }

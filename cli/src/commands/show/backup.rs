@@ -7,7 +7,7 @@ use clap::Args;
 use icecore_archive::plan::restorable;
 use icecore_archive::{
     BackupSelector, Collection, CollectionUri, FileEntry, FileId, LayerKind, Manifest,
-    ManifestKeyspace, StoreOptions, total,
+    ManifestKeyspace, total,
 };
 use icecore_mvcc::{KeyRange, KeyspaceName, Timestamp};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::arguments::OutputFormat;
 use crate::commands::backup::kind_text;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::keys::KeyArguments;
 use crate::output::{
     Record, human_bytes, human_count, optional_time, or_dash, plural, since_epoch, time,
 };
@@ -26,6 +27,8 @@ pub(crate) struct BackupArguments {
     /// The collection
     #[arg(long = "in", value_name = "URI")]
     collection: CollectionUri,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// Which backup: LATEST or a path
     #[arg(value_name = "SUBDIR", default_value = "LATEST")]
     backup: BackupSelector,
@@ -129,7 +132,8 @@ pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> 
 }
 
 async fn read(arguments: &BackupArguments) -> Result<Shown> {
-    let collection = Collection::open(&arguments.collection, StoreOptions::default()).await?;
+    let options = arguments.keys.store_options()?;
+    let collection = Collection::open(&arguments.collection, options).await?;
     let chain = collection.open_chain(&arguments.backup).await?;
     let (mut layers, mut manifests) = (Vec::new(), Vec::new());
     for entry in chain.layers() {

@@ -1,12 +1,13 @@
 //! `show backups`: one listing of the collection, and no manifest.
 
 use clap::Args;
-use icecore_archive::{Chain, Collection, CollectionUri, LayerEntry, StoreOptions, total};
+use icecore_archive::{Chain, Collection, CollectionUri, LayerEntry, total};
 use icecore_mvcc::Timestamp;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::keys::KeyArguments;
 use crate::output::{Record, human_bytes, human_count, optional_time, or_dash, since_epoch, time};
 
 #[derive(Debug, Args)]
@@ -14,11 +15,13 @@ pub(crate) struct BackupsArguments {
     /// The collection
     #[arg(long = "in", value_name = "URI")]
     collection: CollectionUri,
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 pub(crate) fn run(context: &Context, arguments: &BackupsArguments) -> Result<()> {
     let chains = context.wait(async {
-        let options = StoreOptions::default();
+        let options = arguments.keys.store_options()?;
         let collection = Collection::open(&arguments.collection, options).await?;
         Ok(collection.chains().await?)
     })?;
