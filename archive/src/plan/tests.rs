@@ -303,7 +303,10 @@ fn another_chain_or_another_time_does_not_continue_this_one() {
     };
     let full = link(1, 0, 10, "f", None);
     assert!(check_links(&[full, link(1, 10, 20, "1", Some("f"))]).is_ok());
-    for other in [link(2, 10, 20, "1", Some("f")), link(1, 11, 20, "1", Some("f"))] {
+    for other in [
+        link(2, 10, 20, "1", Some("f")),
+        link(1, 11, 20, "1", Some("f")),
+    ] {
         let error = check_links(&[full, other]);
         assert!(matches!(error, Err(Error::BrokenChain { .. })));
     }

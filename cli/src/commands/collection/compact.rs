@@ -174,7 +174,7 @@ pub(crate) fn run(context: &Context, arguments: &CompactArguments) -> Result<()>
     };
     if arguments.dry_run {
         let plan = context.wait(async {
-            let collection = open(&arguments.collection).await?;
+            let collection = open(arguments).await?;
             Ok(plan_compaction(&collection, &options).await?)
         })?;
         return tell_plan(context, &plan);
@@ -182,7 +182,7 @@ pub(crate) fn run(context: &Context, arguments: &CompactArguments) -> Result<()>
     let bar = Bar::new(context, "compacting");
     options.progress = Some(bar.progress());
     let report = context.wait(async {
-        let collection = open(&arguments.collection).await?;
+        let collection = open(arguments).await?;
         Ok(compact(&collection, &options).await?)
     })?;
     bar.clear();
@@ -204,8 +204,9 @@ pub(crate) fn run(context: &Context, arguments: &CompactArguments) -> Result<()>
     context.done("collection compact", sentence, &compacted, bytes, started)
 }
 
-async fn open(uri: &CollectionUri) -> Result<Collection> {
-    Ok(Collection::open(uri, arguments.keys.store_options()?).await?)
+async fn open(arguments: &CompactArguments) -> Result<Collection> {
+    let options = arguments.keys.store_options()?;
+    Ok(Collection::open(&arguments.collection, options).await?)
 }
 
 fn tell_plan(context: &Context, plan: &CompactionPlan) -> Result<()> {
