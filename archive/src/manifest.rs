@@ -8,7 +8,7 @@ pub(crate) mod codec;
 
 use std::collections::{BTreeMap, HashSet};
 
-use icecore_mvcc::{Descriptor, EngineId, KeyRange, Timestamp};
+use icecore_mvcc::{Descriptor, EngineId, Fingerprint, KeyRange, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::hash::ContentHash;
@@ -85,6 +85,10 @@ pub struct ManifestKeyspace {
     /// Its files.
     #[serde(default)]
     pub files: Vec<FileEntry>,
+    /// The fingerprint of its rows at the layer's end, or just before its drop if it was dropped by then;
+    /// `None` if none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// A data file: a sorted SST of stored keys and values.

@@ -13,7 +13,7 @@ use icecore_archive::{
     Error as ArchiveError, FileEntry, LayerWriter, Progress, blocking, remove_staged,
 };
 use icecore_engine::{ChangeSet, Engine, Keyspace, Snapshot, SstSummary};
-use icecore_mvcc::{KeyRange, Timestamp};
+use icecore_mvcc::{Fingerprint, KeyRange, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::files::{FileOptions, Rows, Staging, file_entry, write_files};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, PlannedKeyspace};
+use crate::prints::{Basis, Follow, Prints, walks};
 use crate::report::KeyspaceReport;
 use crate::window::{WindowRequest, parts_of};
 
@@ -34,11 +35,16 @@ pub(crate) struct Exported {
     how: Arc<OnceLock<String>>,
 }
 
+/// What to read of one keyspace.
+type Reads = Vec<(Rows, Option<Follow>)>;
+
 /// A key range of a keyspace, ready to be written.
 struct Piece {
     /// Position of the keyspace in the plan.
     keyspace: usize,
     rows: Rows,
+    /// Makes the fingerprint on the way.
+    follow: Option<Follow>,
 }
 
 /// A finished file on its way to the collection.
@@ -54,11 +60,12 @@ pub(crate) async fn export(
     writer: &LayerWriter,
     plan: &BackupPlan,
     options: &BackupOptions,
+    prints: Prints,
 ) -> Result<Vec<Exported>> {
     let (pieces, mut exported) = {
         let (engine, at, plan, options) =
             (engine.clone(), at.clone(), plan.clone(), options.clone());
-        blocking(move || prepare(&engine, &at, &plan, &options)).await?
+        blocking(move || prepare(&engine, &at, &plan, &options, &prints)).await?
     };
     let staging = Arc::new(Staging::new(engine)?);
     let total_bytes = plan.keyspaces.iter().map(|k| k.estimated_bytes).sum();
@@ -74,7 +81,12 @@ pub(crate) async fn export(
     };
     let (exports, uploads) = tokio::join!(exports, uploads);
     let uploads = uploads?;
-    exports?;
+    for (keyspace, change) in exports? {
+        if let Some(exported) = exported.get_mut(keyspace) {
+            let print = &mut exported.report.fingerprint;
+            *print = print.map(|print| print.plus(change));
+        }
+    }
     for (keyspace, file) in uploads {
         if let Some(exported) = exported.get_mut(keyspace) {
             let report = &mut exported.report;
@@ -103,6 +115,7 @@ fn prepare(
     at: &Snapshot,
     plan: &BackupPlan,
     options: &BackupOptions,
+    prints: &Prints,
 ) -> Result<(VecDeque<Piece>, Vec<Exported>)> {
     let mut pieces = VecDeque::new();
     let mut exported = Vec::new();
@@ -131,14 +144,15 @@ fn prepare(
                 Some(dropped) => &engine.snapshot_at(dropped.prev())?,
                 None => at,
             };
-            let rows = if planned.introduced {
-                whole(&keyspace, at, options, &mut entry)?
+            let reads = if planned.introduced {
+                whole(&keyspace, at, options, prints, &mut entry)?
             } else {
-                window(&keyspace, planned, at, options, &mut entry)?
+                window(&keyspace, planned, at, options, prints, &mut entry)?
             };
-            pieces.extend(rows.into_iter().map(|rows| Piece {
+            pieces.extend(reads.into_iter().map(|(rows, follow)| Piece {
                 keyspace: position,
                 rows,
+                follow,
             }));
         }
         exported.push(entry);
@@ -151,8 +165,9 @@ fn whole(
     keyspace: &Keyspace,
     at: &Snapshot,
     options: &BackupOptions,
+    prints: &Prints,
     entry: &mut Exported,
-) -> Result<Vec<Rows>> {
+) -> Result<Reads> {
     let parts = usize::try_from(keyspace.stats().sst_bytes / options.target_file_bytes.max(1))
         .unwrap_or(0)
         + 1;
@@ -173,8 +188,10 @@ fn whole(
             Some(floor) => keyspace.full_since(&piece, at, floor)?,
             None => keyspace.full(&piece, at, false)?,
         };
-        Ok(Rows::Walk(Box::new(versions)))
+        let follow = prints.of_whole().then_some(Follow::Whole);
+        Ok((Rows::Walk(Box::new(versions)), follow))
     });
+    entry.report.fingerprint = prints.of_whole().then_some(Fingerprint::EMPTY);
     rows.collect()
 }
 
@@ -192,8 +209,9 @@ fn window(
     planned: &PlannedKeyspace,
     at: &Snapshot,
     options: &BackupOptions,
+    prints: &Prints,
     entry: &mut Exported,
-) -> Result<Vec<Rows>> {
+) -> Result<Reads> {
     let set = if options.revision_history {
         ChangeSet::All
     } else {
@@ -208,10 +226,29 @@ fn window(
     })?;
     entry.how = how;
     entry.revision_start = options.revision_history.then_some(planned.after);
-    Ok(parts.into_iter().map(Rows::Window).collect())
+    let basis = prints.of_window(keyspace.id());
+    let mut reads: Reads = Vec::new();
+    entry.report.fingerprint = match basis {
+        Basis::None => None,
+        Basis::Before(print) => Some(print),
+        Basis::Anew => {
+            let walks = walks(keyspace, at, large_parts(keyspace, options))?.into_iter();
+            reads.extend(walks.map(|walk| (Rows::State(Box::new(walk)), Some(Follow::Whole))));
+            Some(Fingerprint::EMPTY)
+        }
+    };
+    for part in parts {
+        let follow = match basis {
+            Basis::Before(_) => Some(Follow::since(keyspace, planned.after)?),
+            Basis::None | Basis::Anew => None,
+        };
+        reads.push((Rows::Window(part), follow));
+    }
+    Ok(reads)
 }
 
-/// Runs the export threads to their end.
+/// Runs the export threads to their end; by what the rows of each piece change the fingerprint of their
+/// keyspace.
 async fn run_threads(
     engine: &Engine,
     staging: &Arc<Staging>,
@@ -219,7 +256,7 @@ async fn run_threads(
     options: &BackupOptions,
     send: mpsc::Sender<Finished>,
     stop: &Arc<AtomicBool>,
-) -> Result<()> {
+) -> Result<Vec<(usize, Fingerprint)>> {
     let pieces = Arc::new(Mutex::new(pieces));
     let files = FileOptions {
         target_bytes: options.target_file_bytes,
@@ -233,22 +270,26 @@ async fn run_threads(
             blocking(move || {
                 // Taken in a statement of its own, so that the lock is not held while writing.
                 let take = || pieces.lock().pop_front();
+                let mut changes = Vec::new();
                 while let Some(piece) = take() {
                     if stop.load(Ordering::Acquire) {
                         break;
                     }
-                    let keyspace = piece.keyspace;
-                    write_files(&engine, &staging, files, piece.rows, |summary| {
-                        send.blocking_send(Finished { keyspace, summary }).is_err()
-                    })?;
+                    let (keyspace, follow) = (piece.keyspace, piece.follow);
+                    let print =
+                        write_files(&engine, &staging, files, piece.rows, follow, |summary| {
+                            send.blocking_send(Finished { keyspace, summary }).is_err()
+                        })?;
+                    changes.extend(print.map(|print| (keyspace, print)));
                 }
-                Ok(())
+                Ok(changes)
             })
         })
         .collect();
     drop(send);
-    let results: Vec<Result<()>> = threads.collect().await;
-    results.into_iter().collect()
+    let results: Vec<Result<Vec<_>>> = threads.collect().await;
+    let changes: Result<Vec<Vec<_>>> = results.into_iter().collect();
+    Ok(changes?.into_iter().flatten().collect())
 }
 
 /// Uploads files as they come.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use icecore_archive::{FileEntry, StagingFolder, StoredFile};
 use icecore_engine::{Compression, Engine, SstSummary, SstWriter, Versions};
-use icecore_mvcc::Timestamp;
+use icecore_mvcc::{Fingerprint, Timestamp};
 
 use crate::error::Result;
+use crate::prints::{Follow, Follower};
 use crate::window::WindowPart;
 
 /// Where the versions of one piece of work come from.
@@ -16,6 +17,8 @@ pub(crate) enum Rows {
     Walk(Box<Versions>),
     /// The time-bounded iterator, not opened yet.
     Window(WindowPart),
+    /// A walk that is only followed: no file is written.
+    State(Box<Versions>),
 }
 
 /// Names files in the staging folder of one backup.
@@ -47,45 +50,67 @@ pub(crate) struct FileOptions {
     pub(crate) compression: Compression,
 }
 
-/// Writes all rows, handing each finished file on; `done` says whether to stop early.
+/// Writes all rows, handing each finished file on; `done` says whether to stop early. By what the rows
+/// change the fingerprint of their keyspace, if they are followed.
 pub(crate) fn write_files(
     engine: &Engine,
     staging: &Staging,
     options: FileOptions,
     rows: Rows,
+    follow: Option<Follow>,
     mut done: impl FnMut(SstSummary) -> bool,
-) -> Result<()> {
+) -> Result<Option<Fingerprint>> {
     let mut cutter = Cutter {
         engine,
         staging,
         options,
         writer: None,
     };
+    let mut follower = None;
     match rows {
         Rows::Walk(mut versions) => {
+            follower = follow.map(|_| Follower::whole());
             while let Some(row) = versions.next_ref()? {
+                see(&mut follower, row.key, row.value)?;
                 if let Some(full) = cutter.add(row.key, row.ts, row.value)?
                     && done(full)
                 {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
         Rows::Window(part) => {
-            for row in part.open()?.into_iter().flatten() {
-                let row = row?;
-                if let Some(full) = cutter.add(&row.key, row.ts, row.value.as_deref())?
-                    && done(full)
-                {
-                    return Ok(());
+            if let Some(changes) = part.open()? {
+                follower = follow.map(|follow| follow.changes(&changes)).transpose()?;
+                for row in changes {
+                    let row = row?;
+                    see(&mut follower, &row.key, row.value.as_deref())?;
+                    if let Some(full) = cutter.add(&row.key, row.ts, row.value.as_deref())?
+                        && done(full)
+                    {
+                        return Ok(None);
+                    }
                 }
+            }
+        }
+        Rows::State(mut versions) => {
+            follower = follow.map(|_| Follower::whole());
+            while let Some(row) = versions.next_ref()? {
+                see(&mut follower, row.key, row.value)?;
             }
         }
     }
     if let Some(last) = cutter.writer {
         done(last.finish()?);
     }
-    Ok(())
+    Ok(follower.map(Follower::finish))
+}
+
+fn see(follower: &mut Option<Follower>, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+    match follower {
+        Some(follower) => follower.see(key, value),
+        None => Ok(()),
+    }
 }
 
 /// What a manifest says of a file that was written and stored.

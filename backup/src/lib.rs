@@ -35,6 +35,7 @@ mod export;
 mod files;
 mod options;
 pub mod plan;
+mod prints;
 mod protection;
 mod report;
 mod run;
@@ -42,7 +43,7 @@ mod window;
 
 pub use compact::{CompactOptions, CompactReport, compact, plan_compaction};
 pub use error::{Error, Result};
-pub use options::{BackupOptions, OnGcGap};
+pub use options::{BackupOptions, Fingerprints, OnGcGap};
 pub use plan::{BackupPlan, PlannedKeyspace};
 pub use protection::chain_owner;
 pub use report::{BackupReport, KeyspaceReport};

@@ -17,6 +17,19 @@ pub enum OnGcGap {
     Reexport,
 }
 
+/// For which keyspaces a layer tells the fingerprint of their state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fingerprints {
+    /// For none.
+    Never,
+    /// For those whose rows are read anyway, and those whose changes lead on from the layer before. The
+    /// default.
+    #[default]
+    Auto,
+    /// For all: where need be their whole state is read for it.
+    Always,
+}
+
 /// Settings of a backup. Plain data: change fields, then run.
 #[derive(Clone)]
 pub struct BackupOptions {
@@ -38,6 +51,11 @@ pub struct BackupOptions {
     pub threads: usize,
     /// Compression of the files. Default LZ4.
     pub compression: Compression,
+    /// For which keyspaces the layer tells a fingerprint, by which a restore can be proven.
+    pub fingerprints: Fingerprints,
+    /// Read every file of the layer back and compare its checksums, before the manifest is written. Costs
+    /// as much to read as was stored. Default no: a listing checks that all are there with their lengths.
+    pub recheck: bool,
     /// Called as bytes are stored.
     pub progress: Option<ProgressFn>,
 }
@@ -53,6 +71,8 @@ impl Default for BackupOptions {
             target_file_bytes: 128 << 20,
             threads: 2,
             compression: Compression::Lz4,
+            fingerprints: Fingerprints::Auto,
+            recheck: false,
             progress: None,
         }
     }

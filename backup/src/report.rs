@@ -1,7 +1,7 @@
 //! What a backup did.
 
 use icecore_archive::{ContentHash, LayerKind, LayerPath};
-use icecore_mvcc::Timestamp;
+use icecore_mvcc::{Fingerprint, Timestamp};
 use serde::{Serialize, Serializer};
 
 /// What a backup did.
@@ -48,6 +48,9 @@ pub struct KeyspaceReport {
     pub logical_bytes: u64,
     /// Bytes of the files.
     pub stored_bytes: u64,
+    /// The fingerprint of its state at the layer's end, or just before its drop, if one was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 fn as_text<S: Serializer>(gap: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {

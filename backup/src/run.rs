@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use futures::stream::{self, TryStreamExt};
 use icecore_archive::{
     AppendTarget, Chain, Collection, FullPath, LayerWriter, Manifest, ManifestKeyspace, blocking,
 };
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::export::{Exported, export};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, Inputs, Parent, plan};
+use crate::prints::Prints;
 use crate::protection::{Hold, thresholds};
 use crate::report::BackupReport;
 
@@ -212,9 +214,17 @@ async fn write_layer(
     };
     let source = engine.clone();
     blocking(move || source.sync_wal().map_err(Error::from)).await?;
-    let exported = export(engine, at, &writer, plan, options).await?;
+    let parent = match onto {
+        Onto::Full(_) => None,
+        Onto::Chain(_, manifest) => Some(&**manifest),
+    };
+    let prints = Prints::new(options.fingerprints, parent);
+    let exported = export(engine, at, &writer, plan, options, prints).await?;
     let manifest = manifest(engine, collection, &writer, onto, plan, &exported);
     writer.check().await?;
+    if options.recheck {
+        recheck(collection, &manifest, options.threads).await?;
+    }
     let entry = writer.commit(manifest).await?;
     Ok(BackupReport {
         layer: entry.path,
@@ -226,6 +236,17 @@ async fn write_layer(
         keyspaces: exported.into_iter().map(|e| e.report).collect(),
         seconds: 0.0,
     })
+}
+
+/// Reads everything back that the layer names, before anyone relies on it.
+async fn recheck(collection: &Collection, manifest: &Manifest, threads: usize) -> Result<()> {
+    let files = stream::iter(manifest.files().map(|(_, file)| Ok(file)));
+    files
+        .try_for_each_concurrent(threads, |file| {
+            collection.verify_file(&manifest.layer, file)
+        })
+        .await?;
+    Ok(())
 }
 
 fn manifest(
@@ -246,6 +267,7 @@ fn manifest(
             gc_gap: planned.gc_gap,
             revision_start: exported.revision_start,
             files: exported.files.clone(),
+            fingerprint: exported.report.fingerprint,
         });
     Manifest {
         collection_id: collection.id(),

@@ -11,6 +11,7 @@
 //! | `keys` | what opens sealed collections |
 //! | `output` | tables for people, one JSON document for programs, progress bars |
 //! | `commands` | the commands |
+//! | `timeline` | the picture of a backup |
 //! | `doctor` | the examination of a database |
 //! | [`load`] | CSV and JSON lines into a keyspace |
 
@@ -25,6 +26,7 @@ mod error;
 mod keys;
 pub mod load;
 mod output;
+mod timeline;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

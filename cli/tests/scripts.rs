@@ -46,6 +46,25 @@ macro_rules! scripts {
 }
 
 scripts!(
-    backup, catalog, changes, collection, data, doctor, dump, errors, gap, gc, load, protect,
-    restorable, restore, seal, show, usage, verify
+    backup,
+    catalog,
+    changes,
+    collection,
+    data,
+    doctor,
+    dump,
+    errors,
+    fingerprint,
+    gap,
+    gc,
+    load,
+    protect,
+    restorable,
+    restore,
+    seal,
+    show,
+    timeline,
+    usage,
+    verify,
+    verify_restore
 );

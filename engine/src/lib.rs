@@ -56,6 +56,8 @@ pub use load::{
     BulkLoad, MergedRows, Publish, RestoreScope, RestoringKeyspace, SstFiles, SstSummary, SstWriter,
 };
 pub use options::{Compression, Options};
-pub use read::{Entry, EntryRef, RowRef, Scan, ScanDirection, Snapshot, VersionRow, Versions};
+pub use read::{
+    Entry, EntryRef, PointReader, RowRef, Scan, ScanDirection, Snapshot, VersionRow, Versions,
+};
 pub use system::SystemRows;
 pub use txn::{Isolation, Transaction, TransactionScan};

@@ -13,6 +13,7 @@
 //! | what may be dropped at a threshold | [`retention`] |
 //! | what reads must answer | [`model`] |
 //! | keyspaces: ids, names, patterns, settings, descriptors | [`KeyspaceId`], [`KeyspaceName`], [`NamePattern`], [`KeyspaceSettings`], [`Descriptor`] |
+//! | which rows a state has, in 32 bytes | [`Fingerprint`] |
 //! | keys as text for people and JSON | [`text`] |
 //!
 //! Every failure is an [`Error`]: its text says what is wrong, with what, and what to do.
@@ -35,6 +36,7 @@ mod descriptor;
 mod duration;
 mod engine_id;
 mod error;
+mod fingerprint;
 pub mod key;
 pub mod model;
 mod name;
@@ -51,6 +53,7 @@ pub use descriptor::{DEFAULT_GC_TTL, Descriptor, KeyspaceId, KeyspaceSettings, p
 pub use duration::{duration_text, format_duration, parse_duration};
 pub use engine_id::EngineId;
 pub use error::{Error, Result};
+pub use fingerprint::{Fingerprint, Fingerprinter, ParseFingerprintError};
 pub use name::{KeyspaceName, MAX_NAME_BYTES, NamePattern};
 pub use range::KeyRange;
 pub use timestamp::Timestamp;

@@ -11,9 +11,11 @@
 
 use icecore_golden::page::{self, bytes, section};
 use icecore_mvcc::{
-    Descriptor, EngineId, KeyRange, Timestamp, format_duration, key, parse_duration, text, value,
+    Descriptor, EngineId, Fingerprint, Fingerprinter, KeyRange, Timestamp, format_duration, key,
+    parse_duration, text, value,
 };
 
+const FINGERPRINT: &str = include_str!("../../docs/format/fingerprint.md");
 const KEYS: &str = include_str!("../../docs/format/keys.md");
 const VALUES: &str = include_str!("../../docs/format/values.md");
 
@@ -140,5 +142,34 @@ fn scalars() {
     for duration in ["4h", "1h30m", "30d", "0s"] {
         assert!(page.contains(&format!("`{duration}`")));
         assert_eq!(format_duration(parse_duration(duration).unwrap()), duration);
+    }
+}
+
+#[test]
+fn fingerprints() {
+    let examples = rows::<2>(FINGERPRINT, "Worked examples");
+    assert_eq!(examples.len(), 6, "every example is read");
+    let of = |rows: &[(Vec<u8>, Vec<u8>)]| {
+        let mut print = Fingerprinter::default();
+        rows.iter().for_each(|(key, value)| print.add(key, value));
+        print.finish()
+    };
+    for [rows, expected] in examples {
+        let rows: Vec<_> = rows
+            .split(", ")
+            .filter_map(|row| row.split_once('='))
+            .map(|(key, value)| (bytes(key), bytes(value)))
+            .collect();
+        assert_eq!(of(&rows).to_string(), expected, "{rows:x?}");
+        assert_eq!(expected.parse::<Fingerprint>().unwrap(), of(&rows));
+    }
+    let thousand = (0..1000).map(|i| (format!("k{i}").into(), format!("v{i}").into()));
+    let large = (vec![0, 0xFF], vec![0; 20_000]);
+    for rows in [thousand.collect::<Vec<_>>(), vec![large]] {
+        let expected = format!("`{}`", of(&rows));
+        assert!(
+            section(FINGERPRINT, "Worked examples").contains(&expected),
+            "{expected}"
+        );
     }
 }

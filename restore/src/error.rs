@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use icecore_archive::ContentHash;
-use icecore_mvcc::Timestamp;
+use icecore_mvcc::{Fingerprint, Timestamp};
 
 /// The result of a restore call.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -121,6 +121,20 @@ pub enum Error {
         needed: u64,
         /// Bytes that are free.
         available: u64,
+    },
+    /// What came back is not what was backed up.
+    #[error(
+        "keyspace {keyspace} as of {target} has fingerprint {found}, its manifest says {expected}: what came back is not what was backed up, and stays hidden; free it with `restore --abandon`, and restore another time or backup"
+    )]
+    OtherState {
+        /// The keyspace.
+        keyspace: String,
+        /// The time restored.
+        target: Timestamp,
+        /// The fingerprint of what came back.
+        found: Fingerprint,
+        /// That of the manifest.
+        expected: Fingerprint,
     },
     /// A setting is out of its range.
     #[error("invalid restore setting {name}: {reason}")]

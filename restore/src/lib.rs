@@ -45,5 +45,8 @@ pub use plan::{PlannedRestore, RestorePlan};
 pub use report::{RestoreReport, RestoredKeyspace};
 pub use run::{dry_run, plan_restore, restore, restore_planned};
 pub use space::check_space;
-pub use verify::{Depth, VerifiedLayer, VerifyOptions, VerifyReport, verify};
+pub use verify::{
+    Depth, ParseSampleError, Sample, VerifiedLayer, VerifiedState, VerifyOptions, VerifyReport,
+    verify,
+};
 pub use work::{DryRun, Requests, Rewrite};

@@ -38,6 +38,9 @@ pub struct RestoreOptions {
     pub schema_only: bool,
     /// Refuse a chain whose newest manifest has another hash.
     pub expect_head: Option<ContentHash>,
+    /// Read what came back before anyone sees it, tell its fingerprints, and refuse to publish what differs
+    /// from those in the manifests. Default no.
+    pub check_fingerprints: bool,
     /// Fetches at a time, 1 to 64. Default 2.
     pub threads: usize,
     /// Called as bytes are fetched.
@@ -55,6 +58,7 @@ impl Default for RestoreOptions {
             history: History::All,
             schema_only: false,
             expect_head: None,
+            check_fingerprints: false,
             threads: 2,
             progress: None,
         }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use icecore_archive::{
     ContentHash, FileEntry, FullPath, LayerPath, Manifest, ManifestKeyspace, total,
 };
-use icecore_mvcc::{Descriptor, KeyspaceName, NamePattern, Timestamp};
+use icecore_mvcc::{Descriptor, Fingerprint, KeyspaceName, NamePattern, Timestamp};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -50,6 +50,9 @@ pub struct PlannedRestore {
     pub threshold: Timestamp,
     /// What is applied, oldest layer first.
     pub layers: Vec<PlannedLayer>,
+    /// The fingerprint of its rows at the target, where the manifest of a layer that ends there tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What one layer brings to a keyspace.
@@ -259,6 +262,7 @@ fn plan_keyspace(
             source: source.clone(),
             threshold: target,
             layers: Vec::new(),
+            fingerprint: None,
         });
     }
     let mut steps: Vec<(&Manifest, &ManifestKeyspace)> = Vec::new();
@@ -304,7 +308,18 @@ fn plan_keyspace(
             true_from
         },
         layers: layers.collect(),
+        fingerprint: steps.first().and_then(|(manifest, keyspace)| {
+            keyspace
+                .fingerprint
+                .filter(|_| target == state_time(manifest, keyspace))
+        }),
     })
+}
+
+/// The time whose state the fingerprint in a manifest is of.
+pub(crate) fn state_time(manifest: &Manifest, keyspace: &ManifestKeyspace) -> Timestamp {
+    let dropped = keyspace.descriptor.dropped;
+    dropped.map_or(manifest.end, |dropped| dropped.prev().min(manifest.end))
 }
 
 /// The oldest time from which every read up to the target is true. Layers come newest first.

@@ -1,7 +1,7 @@
 //! What a restore did.
 
 use icecore_archive::{FullPath, total};
-use icecore_mvcc::Timestamp;
+use icecore_mvcc::{Fingerprint, Timestamp};
 use serde::Serialize;
 
 use crate::plan::{PlannedRestore, RestorePlan};
@@ -38,15 +38,26 @@ pub struct RestoredKeyspace {
     pub entries: u64,
     /// Bytes of the files.
     pub stored_bytes: u64,
+    /// The fingerprint of its rows at the target, if it was asked for.
+    pub fingerprint: Option<Fingerprint>,
+    /// Whether a manifest tells the same fingerprint; `false` where none tells one for the target.
+    pub proven: bool,
 }
 
 impl RestoreReport {
-    pub(crate) fn new(plan: &RestorePlan, seconds: f64) -> Self {
+    pub(crate) fn new(plan: &RestorePlan, found: &[Option<Fingerprint>], seconds: f64) -> Self {
+        let found = found.iter().copied();
+        let with_prints = plan.keyspaces.iter().zip(found).map(|(planned, found)| {
+            let mut restored = RestoredKeyspace::from(planned);
+            restored.fingerprint = found;
+            restored.proven = found.is_some() && found == planned.fingerprint;
+            restored
+        });
         Self {
             full: plan.full.clone(),
             layers: plan.layers.len(),
             target: plan.target,
-            keyspaces: plan.keyspaces.iter().map(RestoredKeyspace::from).collect(),
+            keyspaces: with_prints.collect(),
             seconds,
         }
     }
@@ -72,6 +83,8 @@ impl From<&PlannedRestore> for RestoredKeyspace {
             rewritten_files: planned.files().filter(|f| f.rewrite).count() as u64,
             entries: total(planned.files().map(|f| f.file.entries)),
             stored_bytes: planned.stored_bytes(),
+            fingerprint: None,
+            proven: false,
         }
     }
 }

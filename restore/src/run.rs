@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use icecore_archive::plan::{Link, Target, check_links};
 use icecore_archive::{Chain, Collection, FullPath, Manifest, blocking};
 use icecore_engine::{Engine, Publish, RestoreScope, RestoringKeyspace};
-use icecore_mvcc::Timestamp;
+use icecore_mvcc::{Fingerprint, Timestamp};
 
 use crate::error::{Error, Result};
 use crate::fetch::Fetcher;
@@ -64,6 +64,10 @@ pub async fn restore_planned(
     // All of them end before this returns, whichever fails: none may be at work on the engine then.
     let brought: Vec<Result<()>> = keyspaces.collect().await;
     brought.into_iter().collect::<Result<()>>()?;
+    let found = match options.check_fingerprints {
+        true => check_fingerprints(&begun, plan, threads).await?,
+        false => vec![None; begun.len()],
+    };
     let publish: Vec<Publish> = begun
         .into_iter()
         .zip(&plan.keyspaces)
@@ -78,7 +82,7 @@ pub async fn restore_planned(
         published.map(drop).map_err(refused)
     })
     .await?;
-    let report = RestoreReport::new(plan, started.elapsed().as_secs_f64());
+    let report = RestoreReport::new(plan, &found, started.elapsed().as_secs_f64());
     metrics::counter!("icecore_restore_done_total").increment(1);
     metrics::histogram!("icecore_restore_seconds").record(report.seconds);
     tracing::info!(target = %report.target, bytes = total_bytes, seconds = report.seconds, "restored");
@@ -209,6 +213,30 @@ async fn begin(engine: &Engine, plan: &RestorePlan) -> Result<Vec<RestoringKeysp
         .map(|planned| (planned.name.clone(), planned.source.settings.clone()))
         .collect();
     blocking(move || engine.begin_restores(&id, &wanted, scope).map_err(refused)).await
+}
+
+/// Reads what came back, and compares it with what the manifests say.
+async fn check_fingerprints(
+    begun: &[RestoringKeyspace],
+    plan: &RestorePlan,
+    threads: usize,
+) -> Result<Vec<Option<Fingerprint>>> {
+    let (target, mut prints) = (plan.target, Vec::new());
+    for (hidden, planned) in begun.iter().zip(&plan.keyspaces) {
+        let hidden = hidden.clone();
+        let found =
+            blocking(move || Ok::<_, Error>(hidden.fingerprint_at(target, threads)?)).await?;
+        if let Some(expected) = planned.fingerprint.filter(|expected| *expected != found) {
+            return Err(Error::OtherState {
+                keyspace: planned.source.name.clone(),
+                target,
+                found,
+                expected,
+            });
+        }
+        prints.push(Some(found));
+    }
+    Ok(prints)
 }
 
 /// Fetches and ingests one keyspace's layers, oldest first. Ends early when another one failed.

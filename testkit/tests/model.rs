@@ -231,6 +231,14 @@ fn planted_bug_reads_of_the_instant_before_are_caught() {
 }
 
 #[test]
+fn planted_bug_a_fingerprint_that_misses_a_row_is_caught() {
+    for incremental in [full(false), incremental(true)] {
+        let ops = vec![put(5, 1), full(true), put(6, 2), incremental];
+        is_caught(Bug::FingerprintMissesARow, ops, "has fingerprint");
+    }
+}
+
+#[test]
 fn planted_bugs_are_found_by_random_sequences_too() {
     for bug in [
         Bug::IncrementalDropsATombstone,

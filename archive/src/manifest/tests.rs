@@ -84,6 +84,7 @@ pub(crate) fn golden_manifest() -> Manifest {
                 gc_gap: None,
                 revision_start: Some(time(1_644_400_000_000_000_000)),
                 files: vec![file(4), file(5)],
+                fingerprint: None,
             },
             ManifestKeyspace {
                 descriptor: descriptor(8, "nyc.weather"),
@@ -91,6 +92,7 @@ pub(crate) fn golden_manifest() -> Manifest {
                 gc_gap: None,
                 revision_start: None,
                 files: vec![],
+                fingerprint: None,
             },
         ],
         system: BTreeMap::new(),
@@ -362,6 +364,7 @@ prop_compose! {
         let path: FullPath = "a".parse().unwrap();
         let keyspaces = (1..).zip(keyspaces).map(|(id, (name, introduced, revision_start, files))| ManifestKeyspace {
             descriptor: descriptor(id, &name), introduced: introduced || !full, gc_gap: None, revision_start: revision_start.map(time), files,
+            fingerprint: introduced.then(|| format!("{}:{id}", "0f".repeat(32)).parse().unwrap()),
         });
         Manifest {
             kind: if full { LayerKind::Full } else { LayerKind::Incremental },

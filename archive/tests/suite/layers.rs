@@ -109,6 +109,7 @@ pub(crate) fn manifest(
                 .iter()
                 .map(|file| entry(*file, writer.start(), writer.end()))
                 .collect(),
+            fingerprint: None,
         }],
         system: Default::default(),
     }

@@ -47,6 +47,7 @@ fn parent(end: u64, patterns: &[&str], covered: &[Descriptor]) -> Manifest {
                 gc_gap: None,
                 revision_start: None,
                 files: Vec::new(),
+                fingerprint: None,
             })
             .collect(),
         system: BTreeMap::new(),

@@ -40,6 +40,12 @@ pub(crate) struct BackupArguments {
     /// from zero
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnGap::Error)]
     on_gc_gap: OnGap,
+    /// Which keyspaces' fingerprints go into the manifest: auto those that cost no scan of their own
+    #[arg(long, value_enum, default_value_t)]
+    fingerprint: Fingerprints,
+    /// Read every file back and compare its checksums before the backup counts as taken
+    #[arg(long)]
+    recheck: bool,
     /// Tell what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -62,6 +68,24 @@ impl From<OnGap> for OnGcGap {
     }
 }
 
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Fingerprints {
+    Never,
+    #[default]
+    Auto,
+    Always,
+}
+
+impl From<Fingerprints> for icecore_backup::Fingerprints {
+    fn from(fingerprints: Fingerprints) -> Self {
+        match fingerprints {
+            Fingerprints::Never => Self::Never,
+            Fingerprints::Auto => Self::Auto,
+            Fingerprints::Always => Self::Always,
+        }
+    }
+}
+
 pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> {
     match arguments.dry_run {
         true => dry_run(context, arguments),
@@ -76,6 +100,8 @@ fn options(arguments: &BackupArguments, as_of: Option<Timestamp>) -> BackupOptio
         keyspaces: arguments.keyspaces.clone(),
         revision_history: arguments.revision_history,
         on_gc_gap: arguments.on_gc_gap.into(),
+        fingerprints: arguments.fingerprint.into(),
+        recheck: arguments.recheck,
         ..BackupOptions::default()
     }
 }

@@ -1,5 +1,7 @@
 //! `keyspace`: the catalog.
 
+mod fingerprint;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,8 @@ pub(crate) enum KeyspaceCommand {
     Alter(AlterArguments),
     /// Drop a keyspace; its past stays readable until garbage collection passes the drop
     Drop(DropArguments),
+    /// Read keyspaces whole, and tell which rows they have: as manifests and restores do
+    Fingerprint(fingerprint::FingerprintArguments),
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +108,7 @@ pub(crate) fn run(context: &Context, command: KeyspaceCommand) -> Result<()> {
         KeyspaceCommand::List => list(context),
         KeyspaceCommand::Alter(arguments) => alter(context, &arguments),
         KeyspaceCommand::Drop(arguments) => drop(context, &arguments),
+        KeyspaceCommand::Fingerprint(arguments) => fingerprint::run(context, &arguments),
     }
 }
 

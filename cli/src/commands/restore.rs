@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use icecore_archive::{BackupSelector, Collection, CollectionUri, ContentHash};
 use icecore_engine::Engine;
-use icecore_mvcc::{Clock, KeyspaceName, NamePattern, SystemClock, Timestamp};
+use icecore_mvcc::{Clock, Fingerprint, KeyspaceName, NamePattern, SystemClock, Timestamp};
 use icecore_restore::{Requests, RestoreOptions, RestoreReport};
 use serde::Serialize;
 
@@ -54,13 +54,16 @@ pub(crate) struct RestoreArguments {
     /// Refuse a backup whose newest manifest has another hash
     #[arg(long, value_name = "HASH")]
     expect_head: Option<ContentHash>,
+    /// Read what came back, print its fingerprints, and refuse it if the manifest has others
+    #[arg(long)]
+    check_fingerprints: bool,
     /// Tell what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
     /// Give up the restores of this database that were interrupted, and free what they brought
     #[arg(long, conflicts_with_all = [
         "from", "passphrase_file", "kms", "backup", "as_of", "keyspaces", "renames", "into_database", "history", "schema_only",
-        "expect_head", "dry_run",
+        "expect_head", "check_fingerprints", "dry_run",
     ])]
     abandon: bool,
 }
@@ -113,6 +116,7 @@ fn options(arguments: &RestoreArguments, engine: Option<&Engine>) -> Result<Rest
         history: arguments.history.into(),
         schema_only: arguments.schema_only,
         expect_head: arguments.expect_head,
+        check_fingerprints: arguments.check_fingerprints,
         ..RestoreOptions::default()
     })
 }
@@ -169,6 +173,10 @@ fn restore(context: &Context, from: &CollectionUri, arguments: &RestoreArguments
     let done = Done::from(&report);
     if context.format == OutputFormat::Table {
         context.list("keyspaces", done.keyspaces.iter().map(Ok))?;
+        done.keyspaces
+            .iter()
+            .filter_map(Restored::proof)
+            .try_for_each(|line| context.line(&line))?;
     }
     let elapsed = started.elapsed();
     let sentence = || {
@@ -242,6 +250,8 @@ impl From<&RestoreReport> for Done {
             rewritten_files: keyspace.rewritten_files,
             entries: keyspace.entries,
             stored_bytes: keyspace.stored_bytes,
+            fingerprint: keyspace.fingerprint,
+            proven: keyspace.fingerprint.map(|_| keyspace.proven),
         });
         Self {
             backup: report.full.to_string(),
@@ -266,6 +276,24 @@ struct Restored {
     /// Versions in the files, those after the target included.
     entries: u64,
     stored_bytes: u64,
+    /// Of what came back; of a plan, what the manifest says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<Fingerprint>,
+    /// Whether a manifest has the same fingerprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven: Option<bool>,
+}
+
+impl Restored {
+    /// What its fingerprint says of it.
+    fn proof(&self) -> Option<String> {
+        let says = match self.proven? {
+            true => "as the manifest says",
+            false => "not compared: no manifest tells one for this time",
+        };
+        let print = self.fingerprint?;
+        Some(format!("{} has fingerprint {print}, {says}", self.name))
+    }
 }
 
 impl Record for &Restored {

@@ -3,6 +3,7 @@
 mod backup;
 mod backups;
 pub(crate) mod restorable;
+mod timeline;
 
 use clap::Subcommand;
 

@@ -111,7 +111,7 @@ pub struct Changes {
 
 enum Source {
     Index(Box<Fetch>),
-    Scan(Box<Versions>),
+    Scan(Box<Versions>, KeyRange),
 }
 
 impl Keyspace {
@@ -245,7 +245,7 @@ impl Keyspace {
             .map(|piece| {
                 let versions = Versions::new(self, piece, pick, pin.clone());
                 Changes {
-                    source: Source::Scan(Box::new(versions)),
+                    source: Source::Scan(Box::new(versions), piece.clone()),
                     plan: PlanTaken::Scan { reason },
                 }
             })
@@ -268,6 +268,14 @@ impl Changes {
     pub fn plan(&self) -> PlanTaken {
         self.plan
     }
+
+    /// The range that is scanned for them; `None` where the commit index names them.
+    pub fn scanned(&self) -> Option<&KeyRange> {
+        match &self.source {
+            Source::Index(_) => None,
+            Source::Scan(_, range) => Some(range),
+        }
+    }
 }
 
 impl Iterator for Changes {
@@ -276,7 +284,7 @@ impl Iterator for Changes {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.source {
             Source::Index(fetch) => fetch.next_row().transpose(),
-            Source::Scan(versions) => versions.next(),
+            Source::Scan(versions, _) => versions.next(),
         }
     }
 }

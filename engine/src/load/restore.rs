@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use icecore_mvcc::{Descriptor, KeyspaceId, KeyspaceName, KeyspaceSettings, Timestamp};
+use icecore_mvcc::{
+    Descriptor, Fingerprint, KeyspaceId, KeyspaceName, KeyspaceSettings, Timestamp,
+};
 use parking_lot::{Mutex, MutexGuard};
 use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
@@ -181,6 +183,21 @@ impl RestoringKeyspace {
             .set_restore(&updated.key(), &updated.encode()?)?;
         state.record = updated;
         Ok(true)
+    }
+}
+
+impl RestoringKeyspace {
+    /// The fingerprint of what is in by now as of a time, read by up to so many threads: before its
+    /// publication, so that what is wrong need never be seen.
+    ///
+    /// # Errors
+    /// [`Error::Rocks`] or [`Error::Corruption`]; [`Error::Restore`] when the restore was published or
+    /// abandoned.
+    pub fn fingerprint_at(&self, at: Timestamp, threads: usize) -> Result<Fingerprint> {
+        let _open = self.hidden.lock_open()?;
+        let hidden = Keyspace::new(self.engine.clone(), Arc::clone(&self.hidden.space));
+        // Nothing collects garbage in a hidden keyspace; a walk wants a snapshot all the same.
+        hidden.fingerprint_of(at, &self.engine.snapshot(), threads)
     }
 }
 

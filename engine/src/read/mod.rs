@@ -5,6 +5,7 @@
 //! threshold. A read below the threshold is an error, never a partial answer.
 
 mod cursor;
+mod fingerprint;
 mod point;
 mod reverse;
 mod scan;
@@ -12,6 +13,7 @@ mod snapshot;
 mod versions;
 
 pub(crate) use cursor::successor_of;
+pub use fingerprint::PointReader;
 use icecore_mvcc::{Timestamp, key};
 pub use scan::{Entry, EntryRef, Scan, ScanDirection};
 pub use snapshot::Snapshot;

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use icecore_archive::ContentHash;
 use icecore_golden::{error_names, errors};
-use icecore_mvcc::Timestamp;
+use icecore_mvcc::{Fingerprint, Timestamp};
 
 use super::Error;
 
 error_names!(Error:
     Engine, Archive, NotEmpty, NothingMatches, BeforeKeyspaces, NothingToRename, SameName,
-    NoHistory, Unfounded, UnexpectedHead, NoSpace, InvalidOption,
+    NoHistory, Unfounded, UnexpectedHead, NoSpace, OtherState, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -69,6 +69,12 @@ fn all() -> Vec<Error> {
             folder: "/srv/db/staging".into(),
             needed: 5_000_000,
             available: 4_194_304,
+        },
+        Error::OtherState {
+            keyspace: text("bank.accounts"),
+            target: time(0),
+            found: Fingerprint::EMPTY,
+            expected: format!("{}:7", "0f".repeat(32)).parse().unwrap(),
         },
         Error::InvalidOption {
             name: "threads",

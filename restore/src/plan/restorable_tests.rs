@@ -127,6 +127,7 @@ impl Case {
                     .filter(|_| step.revision_history)
                     .map(|from| at(from % (end + 1))),
                 files: Vec::new(),
+                fingerprint: None,
             })
         });
         let named = IncrementalPath::at(at((number as u64 + 1) * 1_000_000_000));

@@ -50,6 +50,7 @@ fn keyspace(
         gc_gap: None,
         revision_start: history.map(at),
         files,
+        fingerprint: None,
     }
 }
 

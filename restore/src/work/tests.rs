@@ -50,6 +50,7 @@ fn plan_of(files: Vec<PlannedFile>) -> RestorePlan {
             },
             threshold: at(50),
             layers: vec![PlannedLayer { path, files }],
+            fingerprint: None,
         }],
         schema_only: false,
         restore_id: "id".to_owned(),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use icecore_archive::{BackupSelector, LayerKind};
 use icecore_backup::{BackupOptions, BackupReport, OnGcGap, backup, chain_owner};
 use icecore_gc::{ProtectedTimestamps, Purpose};
-use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
+use icecore_mvcc::model::ModelKeyspace;
+use icecore_mvcc::{Fingerprint, Fingerprinter, KeyRange, KeyspaceId, NamePattern, Timestamp};
 
 use super::bugs::{Bug, incremental_without_a_tombstone};
 use super::chains::{
@@ -175,6 +176,7 @@ impl World {
                     "{added:?} are listed after {expected:?} was taken"
                 );
                 compare(&report, &keyspaces)?;
+                self.compare_fingerprints(&report, &keyspaces)?;
                 Ok(Some((report, keyspaces)))
             }
             (Ok(report), Forecast::Refused(why)) => Err(Failure::Mismatch(format!(
@@ -196,6 +198,58 @@ impl World {
                 );
                 Ok(None)
             }
+        }
+    }
+
+    /// Each keyspace whose rows are in the layer has the fingerprint of the state that the model has at the
+    /// layer's end, or just before its drop.
+    fn compare_fingerprints(&self, report: &BackupReport, keyspaces: &Keyspaces) -> Result<()> {
+        let mut found: Vec<(&str, Fingerprint)> = report
+            .keyspaces
+            .iter()
+            .filter_map(|k| Some((k.name.as_str(), self.with_bug(k.fingerprint?))))
+            .collect();
+        for (id, keyspace) in keyspaces.iter().filter(|(_, k)| !k.excluded) {
+            let dropped = keyspace.dropped.map_or(Timestamp::MAX, Timestamp::prev);
+            let at = dropped.min(report.end);
+            let known = self.known()?.keyspaces.get(id);
+            let expected = known.map(|known| fingerprint(&known.rows, at));
+            let name = keyspace.name.as_str();
+            let place = found
+                .iter()
+                .position(|(n, print)| *n == name && Some(*print) == expected);
+            match place {
+                Some(place) => drop(found.swap_remove(place)),
+                // One that was dropped may have been collected by then; after a layer that nobody made a
+                // fingerprint for there is none.
+                None if keyspace.dropped.is_some() || self.bug.is_some_and(Bug::spoils_layers) => {
+                    found.retain(|(n, _)| *n != name);
+                }
+                None => {
+                    return Err(Failure::Mismatch(format!(
+                        "keyspace {name} of {} has fingerprint {expected:?}, not among {found:?}",
+                        report.layer
+                    )));
+                }
+            }
+        }
+        ensure!(
+            found.is_empty(),
+            "fingerprints of keyspaces that are not in {}: {found:?}",
+            report.layer
+        );
+        Ok(())
+    }
+
+    /// The planted bug: a fingerprint that misses a row.
+    fn with_bug(&self, found: Fingerprint) -> Fingerprint {
+        match self.bug {
+            Some(Bug::FingerprintMissesARow) if found.rows() > 0 => {
+                let mut row = Fingerprinter::default();
+                row.add(b"missed", b"row");
+                found.minus(row.finish())
+            }
+            _ => found,
         }
     }
 
@@ -287,6 +341,15 @@ fn layer(report: &BackupReport, keyspaces: Keyspaces) -> LayerRecord {
         history: report.revision_history,
         keyspaces,
     }
+}
+
+/// The fingerprint of a state of the model.
+fn fingerprint(rows: &ModelKeyspace, at: Timestamp) -> Fingerprint {
+    let mut print = Fingerprinter::default();
+    for row in rows.scan(&KeyRange::all(), at, false, usize::MAX) {
+        print.add(&row.key, row.value.as_deref().unwrap_or_default());
+    }
+    print.finish()
 }
 
 /// What a backup says it did must be what it had to do, to the number of versions.

@@ -23,6 +23,15 @@ pub enum Bug {
     WindowBeginsLate,
     /// Reads are of the instant before.
     ReadsThePast,
+    /// A layer's fingerprint misses a row.
+    FingerprintMissesARow,
+}
+
+impl Bug {
+    /// Whether it makes layers that no backup made.
+    pub(crate) const fn spoils_layers(self) -> bool {
+        matches!(self, Self::IncrementalDropsATombstone)
+    }
 }
 
 /// An incremental as somebody would write it who forgot that deletes are changes: of every keyspace that
@@ -85,6 +94,7 @@ pub(crate) async fn incremental_without_a_tombstone(
             gc_gap: None,
             revision_start: None,
             files,
+            fingerprint: None,
         });
     }
     let manifest = Manifest {

@@ -48,6 +48,7 @@ impl World {
             },
             expect_head: chain.layers.last().map(|layer| layer.hash),
             threads: 1 + self.dice.below(2),
+            check_fingerprints: self.dice.one_in(2),
             ..RestoreOptions::default()
         };
         if self.bug == Some(Bug::RestoresTooLittle)

@@ -43,6 +43,7 @@ fn keyspace(id: u32, start: u64, end: u64) -> ManifestKeyspace {
         gc_gap: None,
         revision_start: Some(at(start)),
         files: vec![file(start, end)],
+        fingerprint: None,
     }
 }
 

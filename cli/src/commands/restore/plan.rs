@@ -40,6 +40,8 @@ impl Plan {
             rewritten_files: keyspace.files().filter(|file| file.rewrite).count() as u64,
             entries: total(keyspace.files().map(|file| file.file.entries)),
             stored_bytes: keyspace.stored_bytes(),
+            fingerprint: keyspace.fingerprint,
+            proven: None,
         });
         Self {
             dry_run: true,

@@ -2,6 +2,7 @@
 //! files that they name are there, and as long as they should be.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
 use icecore_archive::plan::restorable;
@@ -9,10 +10,11 @@ use icecore_archive::{
     BackupSelector, Collection, CollectionUri, FileEntry, FileId, LayerKind, Manifest,
     ManifestKeyspace, total,
 };
-use icecore_mvcc::{KeyRange, KeyspaceName, Timestamp};
+use icecore_mvcc::{Fingerprint, KeyRange, KeyspaceName, Timestamp};
 use serde::Serialize;
 
 use super::restorable::RestorableRow;
+use super::timeline;
 use crate::arguments::OutputFormat;
 use crate::commands::backup::kind_text;
 use crate::context::Context;
@@ -38,6 +40,12 @@ pub(crate) struct BackupArguments {
     /// Look whether each file is there with its length, and fail if one is not
     #[arg(long)]
     check: bool,
+    /// Draw the layers against time into a new file instead; with --db also what records protect
+    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["files", "check"])]
+    timeline: Option<PathBuf>,
+    /// With --timeline: replace the file where there is one
+    #[arg(long, requires = "timeline")]
+    force: bool,
 }
 
 /// A backup as JSON tells it.
@@ -91,6 +99,9 @@ struct Keyspace {
     #[serde(skip_serializing_if = "Option::is_none")]
     found_bytes: Option<u64>,
     file_count: usize,
+    /// Of its rows at the layer's end, or just before its drop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<Fingerprint>,
     /// With `--files`.
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Vec<File>>,
@@ -112,6 +123,11 @@ struct File {
 }
 
 pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> {
+    if let Some(file) = &arguments.timeline {
+        let (collection, backup) = (&arguments.collection, &arguments.backup);
+        let store = arguments.keys.store_options()?;
+        return timeline::run(context, collection, store, backup, file, arguments.force);
+    }
     let shown = context.wait(read(arguments))?;
     match context.format {
         OutputFormat::Json => context.document(&shown)?,
@@ -218,6 +234,7 @@ fn keyspace_of(
         stored_bytes: sum(|file| file.stored_bytes),
         found_bytes: stored.map(found),
         file_count: keyspace.files.len(),
+        fingerprint: keyspace.fingerprint,
         files: files.then(|| keyspace.files.iter().map(file).collect()),
     }
 }

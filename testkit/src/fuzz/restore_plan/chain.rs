@@ -149,6 +149,7 @@ impl Keyspace {
                 .map(|(file, number)| file.entry(&descriptor, number, oldest, end))
                 .collect(),
             descriptor,
+            fingerprint: None,
         }
     }
 }
