@@ -50,6 +50,7 @@ use crate::store::{self, PutOnce, RequestCounts, Root, Store};
 use crate::uri::CollectionUri;
 
 pub use file_reader::FileReader;
+pub(crate) use index::SlotHolder;
 pub use index::{AppendTarget, Chain, FullEntry};
 pub use keys::{KeyEntry, KeyList, NewKey};
 

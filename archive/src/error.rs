@@ -372,6 +372,29 @@ pub enum Error {
         holder: LayerPath,
     },
 
+    /// Retention took the chain.
+    #[error(
+        "backup '{full}' was expired by retention, so nothing can extend it or take its place; \
+         nothing of this layer is listed; take a new full backup, under another name"
+    )]
+    ChainExpired {
+        /// The chain.
+        full: FullPath,
+    },
+
+    /// Retention took the run for dead, and cleaned up after it.
+    #[error(
+        "retention took the run that writes '{layer}' in {location} for dead and removed what it wrote; \
+         nothing of this layer is listed; run again, under another name if you chose this one, \
+         and give `collection expire` a --grace longer than a backup takes"
+    )]
+    RunRemoved {
+        /// The layer.
+        layer: LayerPath,
+        /// The collection, redacted.
+        location: String,
+    },
+
     /// An object that is written once holds something else.
     #[error(
         "{path} in {location} already holds other bytes; nothing was overwritten; \

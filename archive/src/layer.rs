@@ -12,17 +12,18 @@ use std::path::Path;
 use icecore_mvcc::Timestamp;
 use parking_lot::Mutex;
 
-use crate::collection::Collection;
+use crate::collection::{Collection, SlotHolder};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::ids::{FileId, RunId};
 use crate::manifest::codec::{self, EncodedManifest, ListLimits};
 use crate::manifest::{LayerKind, Manifest};
-use crate::marker::{self, LayerEntry, MAX_MARKER_BYTES, content};
+use crate::marker::{self, LayerEntry, MAX_MARKER_BYTES, Tombstone, content};
 use crate::path::LayerPath;
 use crate::store::PutOnce;
 use crate::upload::{self, StoredFile};
 
+pub(crate) use claim::LOCK_NAME;
 pub use merged::MergedParts;
 
 /// The manifest's name within its layer.
@@ -41,6 +42,8 @@ pub struct LayerWriter {
     run: RunId,
     end: Timestamp,
     parent: Option<LayerEntry>,
+    /// The end of the chain's full: its own for a full.
+    full_end: Timestamp,
     /// The manifests that it stands for: a merged layer takes no slot.
     merges: Vec<ContentHash>,
     files: Mutex<Files>,
@@ -138,7 +141,8 @@ impl LayerWriter {
     ///
     /// # Errors
     /// [`Error::ChainExtended`] if another incremental was first, [`Error::LayerExists`] if another full
-    /// was; then nothing of this layer is listed. [`Error::InvalidManifest`], [`Error::WriteLost`]; those
+    /// was; [`Error::ChainExpired`] and [`Error::RunRemoved`] if retention took the chain, or this run for
+    /// dead; then nothing of this layer is listed. [`Error::InvalidManifest`], [`Error::WriteLost`]; those
     /// of the store: then the layer may be listed or not, and is whole if it is.
     #[tracing::instrument(skip_all, fields(layer = %self.layer))]
     pub async fn commit(self, manifest: Manifest) -> Result<LayerEntry> {
@@ -162,15 +166,7 @@ impl LayerWriter {
             self.check().await?;
         }
         self.put_manifest(&encoded).await?;
-        let entry = LayerEntry {
-            path: self.layer.clone(),
-            start: manifest.start,
-            end: manifest.end,
-            history_from: manifest.history_from(),
-            stored_bytes: manifest.stored_bytes(),
-            entries: manifest.entries(),
-            manifest_hash: encoded.hash,
-        };
+        let entry = LayerEntry::of(&manifest, encoded.hash);
         self.list(&entry).await?;
         let kind = match &self.parent {
             Some(_) if !self.merges.is_empty() => "merged",
@@ -235,6 +231,10 @@ impl LayerWriter {
             .await?
         {
             PutOnce::Stored => Ok(()),
+            PutOnce::Conflict(theirs) if Tombstone::is(&theirs) => Err(Error::RunRemoved {
+                layer: self.layer.clone(),
+                location: self.collection.location().to_owned(),
+            }),
             PutOnce::Conflict(_) => Err(Error::LayerExists {
                 layer: self.layer.clone(),
                 location: self.collection.location().to_owned(),
@@ -254,18 +254,40 @@ impl LayerWriter {
                 .put_once(&slot, content::encode(entry)?, MAX_MARKER_BYTES)
                 .await?
             {
-                let holder = self.collection.parse_slot(full, parent.end, &theirs)?.path;
-                return Err(Error::ChainExtended {
-                    full: full.clone(),
-                    end: parent.end,
-                    holder,
-                });
+                return Err(
+                    match self.collection.parse_slot(full, parent.end, &theirs)? {
+                        SlotHolder::Layer(holder) => Error::ChainExtended {
+                            full: full.clone(),
+                            end: parent.end,
+                            holder: holder.path,
+                        },
+                        SlotHolder::Closed => Error::ChainExpired { full: full.clone() },
+                    },
+                );
             }
+            // An expired chain's slots go in the end; its mark stays.
+            self.check_not_expired().await?;
         }
         self.collection.put_layer_marker(entry).await?;
+        if !self.merges.is_empty() {
+            self.check_not_expired().await?;
+        }
         if self.parent.is_none() {
             self.collection.put_latest_marker(entry).await?;
         }
         Ok(())
+    }
+
+    /// Fails if retention marked the chain meanwhile.
+    async fn check_not_expired(&self) -> Result<()> {
+        let full = self.layer.full();
+        match self
+            .collection
+            .is_marked_expired(full, self.full_end)
+            .await?
+        {
+            true => Err(Error::ChainExpired { full: full.clone() }),
+            false => Ok(()),
+        }
     }
 }

@@ -5,7 +5,9 @@
 //! | `metadata/COLLECTION` | first of all | the collection's id and format version |
 //! | `metadata/chain/<full>/slot-<start>` | by the one layer that continues the chain from there | which layer that is |
 //! | `metadata/chain/<full>/layer-<start>-<end>-<history>-<bytes>-<entries>-<hash>-<path>` | for each layer | everything a listing shows |
+//! | `metadata/chain/<full>/retired-<hash>-<path>` | by retention | that a layer is no longer part of the chain |
 //! | `metadata/latest/<complemented end>-<full>` | for each full, last | that it can be chosen; newest first in a listing |
+//! | `metadata/latest/expired-<complemented end>-<full>` | by retention | that it can no longer be chosen |
 //!
 //! Here are their names and contents, both ways, without I/O. The contents ([`content`]) repeat what the
 //! names say; `docs/format/collection.md` describes them.
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
-use crate::ids::CollectionId;
+use crate::ids::{CollectionId, RunId};
 use crate::path::{FullPath, IncrementalPath, LayerPath};
 
 /// The most bytes that are read of a marker.
@@ -32,6 +34,9 @@ pub(crate) const CHAIN_PREFIX: &str = "metadata/chain";
 
 /// Where the markers of fulls lie.
 pub(crate) const LATEST_PREFIX: &str = "metadata/latest";
+
+/// How the name of an expired chain's mark begins. No marker of a full does: these begin in hex.
+const EXPIRED: &str = "expired-";
 
 /// A layer as the index knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +55,21 @@ pub struct LayerEntry {
     pub entries: u64,
     /// BLAKE3 of its manifest object.
     pub manifest_hash: ContentHash,
+}
+
+impl LayerEntry {
+    /// The entry of a layer with this manifest.
+    pub(crate) fn of(manifest: &crate::manifest::Manifest, manifest_hash: ContentHash) -> Self {
+        Self {
+            path: manifest.layer.clone(),
+            start: manifest.start,
+            end: manifest.end,
+            history_from: manifest.history_from(),
+            stored_bytes: manifest.stored_bytes(),
+            entries: manifest.entries(),
+            manifest_hash,
+        }
+    }
 }
 
 /// The version of a collection's layout that is written, and the newest that is read.
@@ -122,6 +142,47 @@ pub(crate) struct LatestMarker {
     pub(crate) end: Timestamp,
 }
 
+/// Which run of retention put a mark, and when by its clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Removal {
+    pub(crate) run: RunId,
+    pub(crate) at: Timestamp,
+}
+
+/// The content of a slot that no layer can take: its chain goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClosedSlot {
+    pub(crate) closed: Removal,
+}
+
+/// The content of an expired chain's mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExpiredMark {
+    pub(crate) full: FullPath,
+    pub(crate) end: Timestamp,
+    pub(crate) expired: Removal,
+}
+
+/// The content of a retired layer's mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RetiredMark {
+    pub(crate) layer: LayerPath,
+    pub(crate) retired: Removal,
+}
+
+/// What lies in place of a manifest whose run is dead and cleaned away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tombstone {
+    pub(crate) removed: Removal,
+}
+
+impl Tombstone {
+    /// Whether an object is one.
+    pub(crate) fn is(object: &[u8]) -> bool {
+        content::decode::<Self>(object).is_ok()
+    }
+}
+
 /// The directory of a chain's markers.
 pub(crate) fn chain_prefix(full: &FullPath) -> Path {
     Path::from(format!("{CHAIN_PREFIX}/{}", full.flat()))
@@ -139,6 +200,45 @@ pub(crate) fn latest_path(full: &FullPath, end: Timestamp) -> Path {
         !end.nanos(),
         full.flat()
     ))
+}
+
+/// The mark that a chain is expired.
+pub(crate) fn expired_path(full: &FullPath, end: Timestamp) -> Path {
+    Path::from(format!(
+        "{LATEST_PREFIX}/{EXPIRED}{:016x}-{}",
+        !end.nanos(),
+        full.flat()
+    ))
+}
+
+/// The mark that an incremental with this manifest is retired.
+pub(crate) fn retired_path(full: &FullPath, hash: ContentHash, path: &IncrementalPath) -> Path {
+    Path::from(format!(
+        "{}/{}",
+        chain_prefix(full),
+        retired_name(hash, path)
+    ))
+}
+
+fn retired_name(hash: ContentHash, path: &IncrementalPath) -> String {
+    format!("retired-{hash}-{}", path.flat())
+}
+
+/// What the name of an object beside the markers of fulls says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LatestName {
+    /// A full can be chosen.
+    Full(LatestMarker),
+    /// It cannot be chosen any more.
+    Expired(LatestMarker),
+}
+
+/// Reads a name beside the markers of fulls; `None` if it is of a kind this version does not know.
+pub(crate) fn parse_latest_name(name: &str) -> Option<LatestName> {
+    match name.strip_prefix(EXPIRED) {
+        Some(rest) => parse_latest(rest).map(LatestName::Expired),
+        None => parse_latest(name).map(LatestName::Full),
+    }
 }
 
 /// Reads a full's marker's name.
@@ -186,6 +286,8 @@ pub(crate) enum ChainMarker {
     Slot(Timestamp),
     /// A layer.
     Layer(LayerEntry),
+    /// The incremental with this manifest is no longer part of the chain.
+    Retired(ContentHash, IncrementalPath),
 }
 
 /// Reads a name in a chain's directory; `None` if it is of a kind this version does not know.
@@ -193,11 +295,16 @@ pub(crate) fn parse_chain_marker(full: &FullPath, name: &str) -> Option<ChainMar
     let marker = match name.split_once('-')? {
         ("slot", start) => ChainMarker::Slot(time(start)?),
         ("layer", rest) => ChainMarker::Layer(parse_layer(full, rest)?),
+        ("retired", rest) => {
+            let (hash, flat) = rest.split_once('-')?;
+            ChainMarker::Retired(hash.parse().ok()?, flat.replace('_', "/").parse().ok()?)
+        }
         _ => return None,
     };
     let spelling = match &marker {
         ChainMarker::Slot(start) => format!("slot-{:020}", start.nanos()),
         ChainMarker::Layer(entry) => layer_name(entry),
+        ChainMarker::Retired(hash, path) => retired_name(*hash, path),
     };
     (spelling == name).then_some(marker)
 }

@@ -98,6 +98,14 @@ pub enum Error {
         /// Versions written.
         found: u64,
     },
+    /// Retention would not keep what it promises.
+    #[error(
+        "retention would leave less than promised: {reason}; nothing was changed; this is a fault of icecore: report it"
+    )]
+    WouldLeaveLess {
+        /// What would be missing.
+        reason: String,
+    },
     /// A setting is out of its range.
     #[error("invalid backup setting {name}: {reason}")]
     InvalidOption {

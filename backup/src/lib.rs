@@ -38,6 +38,7 @@ pub mod plan;
 mod prints;
 mod protection;
 mod report;
+pub mod retain;
 mod run;
 mod window;
 
@@ -47,4 +48,5 @@ pub use options::{BackupOptions, Fingerprints, OnGcGap};
 pub use plan::{BackupPlan, PlannedKeyspace};
 pub use protection::chain_owner;
 pub use report::{BackupReport, KeyspaceReport};
+pub use retain::{ExpireOptions, ExpireReport, expire};
 pub use run::{backup, dry_run};

@@ -85,7 +85,7 @@ pub(crate) enum Command {
     Show(commands::show::ShowCommand),
     /// Check that the backups in a collection can be restored
     Verify(commands::verify::VerifyArguments),
-    /// Compact a collection, and care for its keys
+    /// Compact a collection, remove what is old, and care for its keys
     #[command(subcommand)]
     Collection(commands::collection::CollectionCommand),
     /// Collect garbage, or show where that stands

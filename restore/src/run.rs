@@ -133,7 +133,7 @@ pub(crate) async fn read_chain(
     options: &RestoreOptions,
 ) -> Result<(FullPath, Vec<Manifest>, Timestamp)> {
     let chain = collection.open_chain(&options.from).await?;
-    check_head(&chain, options)?;
+    check_head(collection, &chain, options).await?;
     let target = options.as_of.map_or(Target::Latest, Target::At);
     let layers = icecore_archive::plan::chain(chain.layers(), target)?;
     let manifests: Vec<Manifest> = stream::iter(&layers)
@@ -155,12 +155,23 @@ pub(crate) async fn read_chain(
     ))
 }
 
-fn check_head(chain: &Chain, options: &RestoreOptions) -> Result<()> {
+/// The head must be the layer that is expected, or one that stands for it and for nothing after it.
+async fn check_head(
+    collection: &Collection,
+    chain: &Chain,
+    options: &RestoreOptions,
+) -> Result<()> {
     let Some(expected) = options.expect_head else {
         return Ok(());
     };
-    let found = chain.head()?.manifest_hash;
-    if found == expected {
+    let head = chain.head()?;
+    let found = head.manifest_hash;
+    let ends_there = |layer: &&icecore_archive::LayerEntry| layer.end == head.end;
+    let mut ends = chain.layers().iter().filter(ends_there);
+    if ends.any(|layer| layer.manifest_hash == expected) {
+        return Ok(());
+    }
+    if collection.read_layer(&head).await?.merges.last() == Some(&expected) {
         return Ok(());
     }
     Err(Error::UnexpectedHead {

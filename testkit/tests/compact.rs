@@ -14,7 +14,10 @@ mod rig;
 use std::time::Duration;
 
 use history::{History, Step};
-use icecore_backup::{BackupOptions, CompactOptions, compact, plan_compaction};
+use icecore_backup::{
+    BackupOptions, CompactOptions, ExpireOptions, compact, expire, plan_compaction,
+};
+use icecore_restore::RestoreOptions;
 use icecore_testkit::faults::{Fault, Fuse};
 use proptest::prelude::*;
 use rig::{Rig, onto_latest};
@@ -101,6 +104,40 @@ fn a_second_compaction_takes_the_merged_layer_and_what_came_since() {
     rig.all_layers_restore();
     let again = rig::run(compact(&rig.collection(), &options())).unwrap();
     assert!(again.merged.is_empty());
+}
+
+#[test]
+fn the_head_that_was_noted_is_accepted_in_a_merged_layer_and_an_older_one_is_not() {
+    let rig = rig(&[true, true]);
+    let chains = rig::run(rig.collection().chains()).unwrap();
+    let hashes: Vec<_> = chains[0]
+        .layers()
+        .iter()
+        .map(|layer| layer.manifest_hash)
+        .collect();
+    rig::run(compact(&rig.collection(), &options())).unwrap();
+    let restores = |expected| {
+        let (_folder, engine) = rig.other_engine();
+        let options = RestoreOptions {
+            expect_head: Some(expected),
+            ..RestoreOptions::default()
+        };
+        rig.restore(&engine, &options).is_ok()
+    };
+    assert_eq!(
+        hashes.iter().copied().map(restores).collect::<Vec<_>>(),
+        [false, false, true]
+    );
+    let retire = ExpireOptions {
+        grace: Duration::ZERO,
+        ..ExpireOptions::default()
+    };
+    let report = rig::run(expire(&rig.collection(), &retire)).unwrap();
+    assert_eq!(report.retired.len(), 2);
+    assert_eq!(
+        hashes.iter().copied().map(restores).collect::<Vec<_>>(),
+        [false, false, true]
+    );
 }
 
 #[test]

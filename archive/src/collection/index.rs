@@ -3,7 +3,7 @@
 //! Everything comes from the names of markers, in one listing each. Only a slot whose layer has no marker
 //! yet is read: its writer died, or is just between the two; the layer counts all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_mvcc::Timestamp;
 use object_store::ObjectMeta;
@@ -12,8 +12,8 @@ use object_store::path::Path;
 use super::Collection;
 use crate::error::{Error, Result};
 use crate::marker::{
-    self, CHAIN_PREFIX, ChainMarker, LATEST_PREFIX, LayerEntry, MAX_MARKER_BYTES,
-    parse_chain_marker, parse_latest,
+    self, CHAIN_PREFIX, ChainMarker, ClosedSlot, LATEST_PREFIX, LatestName, LayerEntry,
+    MAX_MARKER_BYTES, parse_chain_marker, parse_latest_name,
 };
 use crate::path::{BackupSelector, FullPath};
 
@@ -35,6 +35,21 @@ pub struct Chain {
     /// Those of the layers whose markers are missing.
     unmarked: Vec<LayerEntry>,
     damage: Vec<Error>,
+    /// Listed still, and no longer part of the chain.
+    retired: Vec<LayerEntry>,
+    /// The ends from which no layer can go on any more.
+    closed: Vec<Timestamp>,
+    /// The starts of the slots that there are.
+    slots: Vec<Timestamp>,
+}
+
+/// What holds a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SlotHolder {
+    /// The layer that goes on from there.
+    Layer(LayerEntry),
+    /// Nothing goes on from there any more.
+    Closed,
 }
 
 impl Chain {
@@ -68,6 +83,40 @@ impl Chain {
         &self.damage
     }
 
+    /// Whether retention closed the chain: no incremental can extend it any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.head()
+            .is_ok_and(|head| self.closed.contains(&head.end))
+    }
+
+    /// Layers that are marked retired: their markers may still be there, but restores pass them over.
+    #[must_use]
+    pub fn retired(&self) -> &[LayerEntry] {
+        &self.retired
+    }
+
+    /// The ends of layers that no slot continues.
+    pub(crate) fn open_ends(&self) -> Vec<Timestamp> {
+        let ends: BTreeSet<Timestamp> = self.layers.iter().map(|layer| layer.end).collect();
+        let open = ends.into_iter().filter(|end| !self.slots.contains(end));
+        open.collect()
+    }
+
+    /// The order of listings: by the full's end, then against that of their paths.
+    pub(crate) fn newer(&self, other: &Self) -> std::cmp::Ordering {
+        let end = |chain: &Self| chain.layers.first().map(|full| full.end);
+        let by_end = end(self).cmp(&end(other));
+        by_end.then_with(|| other.full.cmp(&self.full))
+    }
+
+    /// The end of the full.
+    pub(crate) fn full_end(&self) -> Option<Timestamp> {
+        let mut layers = self.layers.iter();
+        let full = layers.find(|layer| layer.path.incremental().is_none());
+        full.map(|full| full.end)
+    }
+
     /// The layers whose markers are missing from the index.
     pub(crate) fn unmarked(&self) -> &[LayerEntry] {
         &self.unmarked
@@ -84,21 +133,34 @@ pub enum AppendTarget {
 }
 
 impl Collection {
-    /// The full backups, newest first. One listing.
+    /// The full backups, newest first; expired ones are left out. One listing.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn fulls(&self) -> Result<Vec<FullEntry>> {
+        Ok(self.fulls_and_expired().await?.0)
+    }
+
+    /// The full backups, newest first, and beside them those that are marked expired. One listing.
+    pub(crate) async fn fulls_and_expired(&self) -> Result<(Vec<FullEntry>, BTreeSet<FullPath>)> {
         let listed = self.store().list(&Path::from(LATEST_PREFIX)).await?;
-        let markers = listed
+        let (mut fulls, mut expired) = (Vec::new(), BTreeSet::new());
+        let names = listed
             .iter()
-            .filter_map(|object| parse_latest(object.location.filename()?));
-        Ok(markers
-            .map(|marker| FullEntry {
-                path: marker.full,
-                end: marker.end,
-            })
-            .collect())
+            .filter_map(|object| object.location.filename());
+        for name in names.filter_map(parse_latest_name) {
+            match name {
+                LatestName::Full(marker) => fulls.push(FullEntry {
+                    path: marker.full,
+                    end: marker.end,
+                }),
+                LatestName::Expired(marker) => {
+                    expired.insert(marker.full);
+                }
+            }
+        }
+        fulls.retain(|full| !expired.contains(&full.path));
+        Ok((fulls, expired))
     }
 
     /// The newest full backup. One listing.
@@ -122,11 +184,12 @@ impl Collection {
         })
     }
 
-    /// Every full backup with its incrementals, newest full first. One listing.
+    /// Every full backup with its incrementals, newest full first; expired ones are left out. Two listings.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn chains(&self) -> Result<Vec<Chain>> {
+        let (_, expired) = self.fulls_and_expired().await?;
         let prefix = Path::from(CHAIN_PREFIX);
         let mut by_full: BTreeMap<FullPath, Vec<ObjectMeta>> = BTreeMap::new();
         for object in self.store().list(&prefix).await? {
@@ -134,7 +197,8 @@ impl Collection {
                 .location
                 .prefix_match(&prefix)
                 .and_then(|mut parts| parts.next());
-            if let Some(full) = flat.and_then(|flat| FullPath::from_flat(flat.as_ref())) {
+            let full = flat.and_then(|flat| FullPath::from_flat(flat.as_ref()));
+            if let Some(full) = full.filter(|full| !expired.contains(full)) {
                 by_full.entry(full).or_default().push(object);
             }
         }
@@ -142,8 +206,7 @@ impl Collection {
         for (full, objects) in by_full {
             chains.extend(self.read_chain(&full, &objects).await?);
         }
-        let end = |chain: &Chain| chain.layers.first().map(|full| full.end);
-        chains.sort_by(|a, b| end(b).cmp(&end(a)).then_with(|| a.full.cmp(&b.full)));
+        chains.sort_by(|a, b| b.newer(a));
         Ok(chains)
     }
 
@@ -179,8 +242,12 @@ impl Collection {
     }
 
     /// The chain that these markers describe; `None` without a full.
-    async fn read_chain(&self, full: &FullPath, listed: &[ObjectMeta]) -> Result<Option<Chain>> {
-        let (mut layers, mut slots) = (Vec::new(), Vec::new());
+    pub(crate) async fn read_chain(
+        &self,
+        full: &FullPath,
+        listed: &[ObjectMeta],
+    ) -> Result<Option<Chain>> {
+        let (mut layers, mut slots, mut hashes) = (Vec::new(), Vec::new(), BTreeSet::new());
         for object in listed {
             match object
                 .location
@@ -189,6 +256,9 @@ impl Collection {
             {
                 Some(ChainMarker::Layer(entry)) => layers.push(entry),
                 Some(ChainMarker::Slot(start)) => slots.push(start),
+                Some(ChainMarker::Retired(hash, _)) => {
+                    hashes.insert(hash);
+                }
                 // Of a kind that came later: no layer.
                 None => {}
             }
@@ -199,8 +269,8 @@ impl Collection {
         {
             return Ok(None);
         }
-        let (mut unmarked, mut damage) = (Vec::new(), Vec::new());
-        for start in slots {
+        let (mut unmarked, mut damage, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+        for &start in &slots {
             // What begins inside a layer was merged into it; its own layer may be gone since. Markers that
             // were missing then were written before.
             let holds = |layer: &LayerEntry| {
@@ -210,23 +280,29 @@ impl Collection {
                 continue;
             }
             match self.read_slot(full, start).await {
-                Ok(entry) => unmarked.push(entry),
+                Ok(SlotHolder::Layer(entry)) => unmarked.push(entry),
+                Ok(SlotHolder::Closed) => closed.push(start),
                 Err(error @ Error::DamagedMarker { .. }) => damage.push(error),
                 Err(error) => return Err(error),
             }
         }
         layers.extend(unmarked.iter().cloned());
         layers.sort_by(|a, b| (a.start, a.end, &a.path).cmp(&(b.start, b.end, &b.path)));
+        let is_retired = |layer: &LayerEntry| hashes.contains(&layer.manifest_hash);
+        let (retired, layers) = layers.into_iter().partition(is_retired);
         Ok(Some(Chain {
             full: full.clone(),
             layers,
             unmarked,
             damage,
+            retired,
+            closed,
+            slots,
         }))
     }
 
-    /// The layer that holds a slot.
-    async fn read_slot(&self, full: &FullPath, start: Timestamp) -> Result<LayerEntry> {
+    /// What holds a slot.
+    async fn read_slot(&self, full: &FullPath, start: Timestamp) -> Result<SlotHolder> {
         let path = marker::slot_path(full, start);
         let parse = |content: &[u8]| self.parse_slot(full, start, content);
         let entry = self.store().read(&path, MAX_MARKER_BYTES, parse).await?;
@@ -234,24 +310,30 @@ impl Collection {
         entry.ok_or(Error::MissingObject { path, location })
     }
 
-    /// The layer that a slot's content names.
+    /// What a slot's content names.
     pub(crate) fn parse_slot(
         &self,
         full: &FullPath,
         start: Timestamp,
         content: &[u8],
-    ) -> Result<LayerEntry> {
+    ) -> Result<SlotHolder> {
         let damaged = |reason: String| Error::DamagedMarker {
             path: marker::slot_path(full, start).to_string(),
             location: self.location().to_owned(),
             reason,
         };
-        let entry: LayerEntry = marker::content::decode(content).map_err(damaged)?;
+        let entry: LayerEntry = match marker::content::decode(content) {
+            Ok(entry) => entry,
+            Err(_) if marker::content::decode::<ClosedSlot>(content).is_ok() => {
+                return Ok(SlotHolder::Closed);
+            }
+            Err(reason) => return Err(damaged(reason)),
+        };
         if entry.path.full() != full || entry.path.incremental().is_none() || entry.start != start {
             return Err(damaged(
                 "it names a layer that does not belong there".to_owned(),
             ));
         }
-        Ok(entry)
+        Ok(SlotHolder::Layer(entry))
     }
 }

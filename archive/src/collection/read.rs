@@ -9,7 +9,7 @@ use crate::hash::ContentHash;
 use crate::ids::FileId;
 use crate::layer::{MANIFEST_NAME, data_name};
 use crate::manifest::{FileEntry, Manifest, codec};
-use crate::marker::LayerEntry;
+use crate::marker::{LayerEntry, Tombstone};
 use crate::path::LayerPath;
 
 impl Collection {
@@ -56,6 +56,9 @@ impl Collection {
         let path = object.to_string();
         let parse = |content: &[u8]| {
             let actual = ContentHash::of(content);
+            if Tombstone::is(content) {
+                return Ok(None);
+            }
             // What is damaged says so itself, and better than a hash; an intact one may be the wrong one.
             let decoded = codec::decode(&path, content, self.seal())?;
             match expected.filter(|expected| *expected != actual) {
@@ -64,14 +67,14 @@ impl Collection {
                     expected,
                     actual,
                 }),
-                None => Ok((decoded, actual)),
+                None => Ok(Some((decoded, actual))),
             }
         };
         let read = self
             .store()
             .read(&object, codec::MAX_OBJECT_BYTES, parse)
             .await?;
-        let Some((mut decoded, hash)) = read else {
+        let Some((mut decoded, hash)) = read.flatten() else {
             let (layer, location) = (layer.clone(), self.location().to_owned());
             return Err(Error::ManifestMissing {
                 layer,

@@ -12,7 +12,7 @@ error_names!(Error:
     InvalidUri, UnknownUriParameter, LocalityUnsupported, InvalidOptions, InvalidSubdirectory,
     LocalFile, Staging, Stopped, StoreUnavailable, AccessDenied, Store, NoCollection, DamagedMarker,
     NewerFormat, NoBackups, NoSuchBackup, LayerExists, NestedSubdirectory, NoFreeSubdirectory,
-    EmptyWindow, ChainExtended, WriteConflict, WriteLost, ManifestMissing, BadMagic, Truncated,
+    EmptyWindow, ChainExtended, ChainExpired, RunRemoved, WriteConflict, WriteLost, ManifestMissing, BadMagic, Truncated,
     TrailingBytes, FrameChecksum, TooLarge, InvalidManifest, HashMismatch, MissingObject,
     KeysNeeded, NotSealed, NoKeyWrapper, WrongKey, Unsealed, NoSuchKey, LastKey, TooManyKeys, InvalidKey, Tampered, BrokenChain,
     CorruptFile, EmptyChain, OutsideCoverage, ChainGap, NotInHistory,
@@ -164,6 +164,11 @@ fn all() -> Vec<Error> {
             full: full.clone(),
             end: time(0),
             holder: incremental,
+        },
+        Error::ChainExpired { full: full.clone() },
+        Error::RunRemoved {
+            layer: layer.clone(),
+            location: location(),
         },
         Error::WriteConflict {
             path: text("metadata/COLLECTION"),

@@ -16,7 +16,7 @@ use crate::path::{FullPath, HUNDREDTH_NANOS, IncrementalPath, LayerPath};
 use crate::store::PutOnce;
 
 /// The name of the object that claims a layer's directory.
-const LOCK_NAME: &str = "BACKUP-LOCK";
+pub(crate) const LOCK_NAME: &str = "BACKUP-LOCK";
 
 /// How many names a layer tries.
 const NAME_TRIES: u32 = 100;
@@ -35,7 +35,8 @@ impl Collection {
     /// taken over; if the other writer lives, whoever commits first has it.
     ///
     /// # Errors
-    /// [`Error::LayerExists`] and [`Error::NestedSubdirectory`] for a path of choice,
+    /// [`Error::LayerExists`], [`Error::NestedSubdirectory`], [`Error::ChainExpired`] and
+    /// [`Error::RunRemoved`] for a path of choice,
     /// [`Error::NoFreeSubdirectory`] for the other; those of the store.
     pub async fn begin_full(&self, end: Timestamp, at: Option<FullPath>) -> Result<LayerWriter> {
         let run = RunId::random();
@@ -52,6 +53,7 @@ impl Collection {
             run,
             end,
             parent: None,
+            full_end: end,
             merges: Vec::new(),
             files: Mutex::default(),
         })
@@ -62,14 +64,17 @@ impl Collection {
     /// Markers of the chain that a dead writer did not get to write are written first.
     ///
     /// # Errors
-    /// [`Error::EmptyWindow`], [`Error::ChainGap`], [`Error::NoFreeSubdirectory`]; [`Error::DamagedMarker`]
-    /// if the chain's slot cannot be read; those of the store.
+    /// [`Error::EmptyWindow`], [`Error::ChainGap`], [`Error::ChainExpired`],
+    /// [`Error::NoFreeSubdirectory`]; [`Error::DamagedMarker`] if the chain's slot cannot be read; those of the store.
     pub async fn begin_incremental(&self, chain: &Chain, end: Timestamp) -> Result<LayerWriter> {
         if let Some(damage) = chain.damage().first() {
             return Err(damage.clone());
         }
         let parent = chain.head()?;
         let full = chain.full();
+        if chain.is_closed() {
+            return Err(Error::ChainExpired { full: full.clone() });
+        }
         if end <= parent.end {
             return Err(Error::EmptyWindow {
                 full: full.clone(),
@@ -87,6 +92,7 @@ impl Collection {
             run,
             end,
             parent: Some(parent),
+            full_end: chain.full_end().ok_or(Error::EmptyChain)?,
             merges: Vec::new(),
             files: Mutex::default(),
         })
@@ -117,17 +123,22 @@ impl Collection {
     /// Claims a path of the user's choosing, or joins those who did before.
     async fn claim_chosen(&self, full: FullPath, run: RunId) -> Result<LayerPath> {
         let layer = LayerPath::full_at(full.clone());
-        for existing in self.fulls().await? {
-            if existing.path == full {
+        let (fulls, expired) = self.fulls_and_expired().await?;
+        let fulls = fulls.into_iter().map(|full| full.path);
+        for existing in fulls.chain(expired.iter().cloned()) {
+            if existing == full && expired.contains(&existing) {
+                return Err(Error::ChainExpired { full });
+            }
+            if existing == full {
                 return Err(Error::LayerExists {
                     layer,
                     location: self.location().to_owned(),
                 });
             }
-            if existing.path.nests_with(&full) {
+            if existing.nests_with(&full) {
                 return Err(Error::NestedSubdirectory {
                     wanted: full,
-                    existing: existing.path,
+                    existing,
                 });
             }
         }
@@ -135,6 +146,12 @@ impl Collection {
             // Each writer leaves its own trace, so that cleaning up can tell who may be alive.
             let name = format!("{LOCK_NAME}-{}", run.simple());
             self.claim(&layer, &name, run).await?;
+            if self.is_buried(&layer).await? {
+                return Err(Error::RunRemoved {
+                    layer,
+                    location: self.location().to_owned(),
+                });
+            }
         }
         Ok(layer)
     }
@@ -171,14 +188,14 @@ impl Collection {
         Ok(())
     }
 
-    pub(super) async fn put_layer_marker(&self, entry: &LayerEntry) -> Result<()> {
+    pub(crate) async fn put_layer_marker(&self, entry: &LayerEntry) -> Result<()> {
         let layer = content::encode(entry)?;
         self.store()
             .put_mine(&marker::layer_path(entry), layer, MAX_MARKER_BYTES)
             .await
     }
 
-    pub(super) async fn put_latest_marker(&self, full: &LayerEntry) -> Result<()> {
+    pub(crate) async fn put_latest_marker(&self, full: &LayerEntry) -> Result<()> {
         let (path, end) = (full.path.full().clone(), full.end);
         let marker = marker::latest_path(&path, end);
         let latest = content::encode(&LatestMarker { full: path, end })?;

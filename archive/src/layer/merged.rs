@@ -69,6 +69,7 @@ impl Collection {
             run,
             end: parts.end,
             parent: Some(parent),
+            full_end: chain.full_end().ok_or(Error::EmptyChain)?,
             merges: parts.merges,
             files: Mutex::default(),
         })

@@ -43,13 +43,16 @@ impl Merger {
         writer: &LayerWriter,
         planned: &PlannedMerge,
     ) -> Result<Vec<Vec<FileEntry>>> {
-        let stop = AtomicBool::new(false);
-        let merges = stream::iter(&planned.keyspaces).map(|keyspace| async {
-            if stop.load(Ordering::Acquire) {
-                return Ok(Vec::new());
+        let stop = &AtomicBool::new(false);
+        let positions = 0..planned.keyspaces.len();
+        let merges = stream::iter(positions).map(|position| async move {
+            match planned.keyspaces.get(position) {
+                Some(keyspace) if !stop.load(Ordering::Acquire) => {
+                    let merged = self.keyspace(writer, planned, keyspace).await;
+                    merged.inspect_err(|_| stop.store(true, Ordering::Release))
+                }
+                _ => Ok(Vec::new()),
             }
-            let merged = self.keyspace(writer, planned, keyspace).await;
-            merged.inspect_err(|_| stop.store(true, Ordering::Release))
         });
         let merged: Vec<Result<Vec<FileEntry>>> =
             merges.buffered(self.options.threads).collect().await;
@@ -181,12 +184,13 @@ impl Merger {
                 (layer, files)
             })
         };
-        let missing: Vec<(&LayerPath, &FileEntry)> = overlapping()
+        let missing: Vec<(LayerPath, FileEntry)> = overlapping()
             .flat_map(|(layer, files)| files.map(move |file| (layer, file)))
             .filter(|(_, file)| !staged.contains_key(&file.id))
+            .map(|(layer, file)| (layer.clone(), file.clone()))
             .collect();
         let fetches = stream::iter(missing).map(|(layer, file)| async move {
-            let path = self.fetch(layer, file).await?;
+            let path = self.fetch(&layer, &file).await?;
             Ok::<_, Error>((file.id, path))
         });
         let fetched: Vec<Result<(FileId, PathBuf)>> = fetches

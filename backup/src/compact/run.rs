@@ -132,3 +132,9 @@ async fn make(merger: &Merger, chain: &Chain, planned: &PlannedMerge) -> Result<
 const fn entries_of(file: &FileEntry) -> u64 {
     file.entries
 }
+
+/// Servers run it beside other work: its future must be able to move between threads.
+#[cfg(test)]
+fn _is_sendable(collection: &Collection, options: &CompactOptions) -> impl Send {
+    compact(collection, options)
+}

@@ -9,7 +9,7 @@ use super::Error;
 
 error_names!(Error:
     Engine, Archive, Protection, OtherEngine, NotAfterChain, OtherScope, NothingMatches,
-    RestoredLater, GcGap, MergeMismatch, InvalidOption,
+    RestoredLater, GcGap, MergeMismatch, WouldLeaveLess, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -59,6 +59,9 @@ fn all() -> Vec<Error> {
             keyspace: "bank.accounts".to_owned(),
             expected: 1000,
             found: 999,
+        },
+        Error::WouldLeaveLess {
+            reason: "1 of 2 backups of the whole engine would stay".to_owned(),
         },
         Error::InvalidOption {
             name: "threads",

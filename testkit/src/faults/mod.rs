@@ -5,10 +5,12 @@
 
 mod chaos;
 mod fuse;
+mod meddle;
 mod mode;
 mod swallow;
 
 pub use chaos::{Chaos, Strike};
 pub use fuse::{Fault, Fuse, hasty};
+pub use meddle::{Dates, Meddler};
 pub use mode::{Kind, Mode};
 pub use swallow::swallowing;

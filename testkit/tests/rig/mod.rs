@@ -169,6 +169,13 @@ impl Rig {
         self.collection.lock().unwrap().1.clone()
     }
 
+    /// Goes on with the same collection, through something that stands before its store.
+    pub fn decorate(&self, meddler: &icecore_testkit::faults::Meddler) {
+        let mut held = self.collection.lock().unwrap();
+        let options = meddler.within(store_options(&self.clock));
+        held.1 = run(Collection::open(&held.0, options)).unwrap();
+    }
+
     /// Goes on with an empty collection.
     pub fn new_collection(&self) {
         *self.collection.lock().unwrap() = create_collection(&self.clock);
