@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use icecore_archive::{BackupSelector, Collection, CollectionUri, OperationLog, StoreOptions};
-use icecore_backup::{BackupOptions, backup};
+use icecore_backup::{BackupOptions, CompactOptions, ExpireOptions, backup, compact, expire};
 use icecore_engine::{Durability, Engine};
 use icecore_mvcc::{KeyspaceSettings, ManualClock, Timestamp};
 use icecore_restore::{Depth, RestoreOptions, VerifyOptions, restore, verify};
@@ -148,6 +148,47 @@ fn operations_of_a_full_an_incremental_and_a_restore() {
             assert!(verify(&collection, &options).await.unwrap().is_ok());
             check(name, &stage.log.script());
         }
+    });
+}
+
+#[test]
+fn operations_of_a_compaction_and_of_retention() {
+    let stage = stage("retention");
+    stage.fill();
+    let runtime = scratch::runtime().unwrap();
+    runtime.block_on(async {
+        let collection = Collection::create_or_open(&stage.uri, stage.options.clone())
+            .await
+            .unwrap();
+        let onto = BackupOptions {
+            onto: Some(BackupSelector::Latest),
+            revision_history: true,
+            ..serial()
+        };
+        for options in [&serial(), &onto, &onto, &serial(), &onto] {
+            stage.change();
+            backup(&stage.engine, &collection, options).await.unwrap();
+        }
+        drop(stage.log.take());
+        let compact_first = CompactOptions {
+            backup: BackupSelector::Full(collection.fulls().await.unwrap()[1].path.clone()),
+            threads: 1,
+            ..CompactOptions::default()
+        };
+        drop(stage.log.take());
+        compact(&collection, &compact_first).await.unwrap();
+        check("compact", &stage.log.script());
+        // Two layers retire.
+        let mut options = ExpireOptions {
+            grace: Duration::ZERO,
+            ..ExpireOptions::default()
+        };
+        expire(&collection, &options).await.unwrap();
+        check("expire_layers", &stage.log.script());
+        // And a chain of two goes.
+        options.policy.keep_fulls = Some(1);
+        expire(&collection, &options).await.unwrap();
+        check("expire_chain", &stage.log.script());
     });
 }
 

@@ -11,15 +11,17 @@
 mod history;
 mod rig;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
 use history::{History, Step};
 use icecore_archive::{BackupSelector, Collection, Error as ArchiveError, FullPath};
 use icecore_backup::retain::{ExpireOptions, ExpireReport, Policy, expire};
-use icecore_backup::{BackupOptions, CompactOptions, Error as BackupError, backup, compact};
+use icecore_backup::{
+    BackupOptions, BackupReport, CompactOptions, Error as BackupError, backup, compact,
+};
 use icecore_restore::{RestoreOptions, restore};
 use icecore_testkit::faults::{Dates, Meddler};
 use proptest::prelude::*;
@@ -51,7 +53,7 @@ fn chains(rig: &Rig, count: usize) -> Vec<FullPath> {
     let mut fulls = Vec::new();
     for chain in 0..count {
         rig.write(&[("a", Some(&chain.to_string())), ("b", None)]);
-        let full = rig.backup(&with_history()).unwrap();
+        let full = rig.backup(&BackupOptions::default()).unwrap();
         fulls.push(full.layer.full().clone());
         for round in 0..2 {
             rig.clock.advance(Duration::from_secs(3600));
@@ -188,14 +190,17 @@ fn is_removed(error: &BackupError) -> bool {
     matches!(error, BackupError::Archive(ArchiveError::RunRemoved { .. }))
 }
 
-/// A hook that runs retention on the rig's collection, and whether it ran.
-fn meanwhile(rig: &Rig, request: u64, options: ExpireOptions) -> (Meddler, Arc<AtomicBool>) {
-    let (collection, ran) = (rig.collection(), Arc::new(AtomicBool::new(false)));
+/// What retention did, if it ran.
+type Ran = Arc<Mutex<Option<ExpireReport>>>;
+
+/// A hook that runs retention on the rig's collection.
+fn meanwhile(rig: &Rig, request: u64, options: ExpireOptions) -> (Meddler, Ran) {
+    let (collection, ran) = (rig.collection(), Ran::default());
     let told = Arc::clone(&ran);
     let meddler = Meddler::new().meanwhile(request, move || {
         async move {
-            expire(&collection, &options).await.unwrap();
-            told.store(true, Ordering::SeqCst);
+            let report = expire(&collection, &options).await.unwrap();
+            *told.lock().unwrap() = Some(report);
         }
         .boxed()
     });
@@ -206,13 +211,15 @@ fn meddled(rig: &Rig, meddler: &Meddler) -> Collection {
     rig.open(meddler.within(rig.store_options())).unwrap()
 }
 
-/// What a writer says must be so: done, and its layer is listed; or not, and it is not.
-fn is_as_told(rig: &Rig, outcome: &Result<icecore_backup::BackupReport, BackupError>) -> bool {
-    let listed = rig.layers();
-    match outcome {
-        Ok(report) => listed.contains(&report.layer),
-        Err(_) => true,
-    }
+/// What a writer says must be so: done, and its layer is listed; or it was already part of the chain when
+/// that was judged, and went with it.
+fn is_as_told(rig: &Rig, outcome: &Result<BackupReport, BackupError>, ran: &Ran) -> bool {
+    let Ok(report) = outcome else { return true };
+    let went = ran.lock().unwrap().as_ref().is_some_and(|ran| {
+        let mut chains = ran.chains.iter();
+        chains.any(|chain| chain.expires && chain.reaches == report.end)
+    });
+    went || rig.layers().contains(&report.layer)
 }
 
 #[test]
@@ -226,9 +233,12 @@ fn an_incremental_that_is_overtaken_by_retention_at_any_request_fails_or_saves_i
             ..BackupOptions::default()
         };
         let outcome = run(backup(rig.engine(), &meddled(&rig, &meddler), &onto));
-        assert!(is_as_told(&rig, &outcome), "request {request}: {outcome:?}");
+        assert!(
+            is_as_told(&rig, &outcome, &ran),
+            "request {request}: {outcome:?}"
+        );
         rig.all_layers_restore();
-        if !ran.load(Ordering::SeqCst) {
+        if ran.lock().unwrap().is_none() {
             outcome.unwrap();
             break;
         }
@@ -248,6 +258,49 @@ fn an_incremental_that_is_overtaken_by_retention_at_any_request_fails_or_saves_i
 }
 
 #[test]
+fn retention_that_is_overtaken_by_an_incremental_at_any_request_spares_its_chain_or_stops_it() {
+    let (mut spared, mut stopped) = (0, 0);
+    for request in 0.. {
+        let (rig, fulls) = rig_of(2);
+        let (collection, engine) = (rig.collection(), rig.engine().clone());
+        let onto = BackupOptions {
+            onto: Some(BackupSelector::Full(fulls[0].clone())),
+            ..BackupOptions::default()
+        };
+        let taken: Arc<Mutex<Option<Result<BackupReport, BackupError>>>> = Arc::default();
+        let told = Arc::clone(&taken);
+        let meddler = Meddler::new().meanwhile(request, move || {
+            async move {
+                let outcome = backup(&engine, &collection, &onto).await;
+                *told.lock().unwrap() = Some(outcome);
+            }
+            .boxed()
+        });
+        let report = run(expire(&meddled(&rig, &meddler), &at_once())).unwrap();
+        rig.all_layers_restore();
+        let Some(outcome) = taken.lock().unwrap().take() else {
+            break;
+        };
+        let ran = Ran::new(Mutex::new(Some(report)));
+        assert!(
+            is_as_told(&rig, &outcome, &ran),
+            "request {request}: {outcome:?}"
+        );
+        match outcome {
+            Ok(_) => spared += 1,
+            Err(error) => {
+                assert!(is_expired(&error), "{error}");
+                stopped += 1;
+            }
+        }
+    }
+    assert!(
+        spared > 1 && stopped > 1,
+        "{spared} spared, {stopped} stopped"
+    );
+}
+
+#[test]
 fn a_full_that_retention_takes_for_dead_at_any_request_fails_or_is_listed() {
     let (mut saved, mut failed) = (0, 0);
     for request in 0.. {
@@ -259,9 +312,12 @@ fn a_full_that_retention_takes_for_dead_at_any_request_fails_or_is_listed() {
             &meddled(&rig, &meddler),
             &BackupOptions::default(),
         ));
-        assert!(is_as_told(&rig, &outcome), "request {request}: {outcome:?}");
+        assert!(
+            is_as_told(&rig, &outcome, &ran),
+            "request {request}: {outcome:?}"
+        );
         rig.all_layers_restore();
-        if !ran.load(Ordering::SeqCst) {
+        if ran.lock().unwrap().is_none() {
             outcome.unwrap();
             break;
         }
@@ -289,7 +345,7 @@ fn a_compaction_that_meets_retention_at_any_request_lists_nothing_that_does_not_
             };
             let done = run(compact(&meddled(&rig, &meddler), &options));
             rig.all_layers_restore();
-            if !ran.load(Ordering::SeqCst) {
+            if ran.lock().unwrap().is_none() {
                 done.unwrap();
                 break;
             }
@@ -322,7 +378,7 @@ fn a_restore_that_meets_retention_within_the_grace_ends() {
         };
         run(restore(&engine, &meddled(&rig, &meddler), &options)).unwrap();
         assert_eq!(rows, rig.rows());
-        if !ran.load(Ordering::SeqCst) {
+        if ran.lock().unwrap().is_none() {
             break;
         }
     }
@@ -499,7 +555,7 @@ fn planted_bug_a_retention_without_marks_is_caught() {
             ..BackupOptions::default()
         };
         let outcome = run(backup(rig.engine(), &meddled(&rig, &meddler), &onto));
-        caught += u32::from(!is_as_told(&rig, &outcome));
+        caught += u32::from(!is_as_told(&rig, &outcome, &Ran::default()));
         if !ran.load(Ordering::SeqCst) {
             break;
         }

@@ -52,6 +52,103 @@ fn golden_names() {
         slot_path(full.path.full(), full.end).as_ref(),
         "metadata/chain/2022_02_09-155340.13/slot-01644422020130000000"
     );
+    assert_eq!(
+        expired_path(full.path.full(), full.end).as_ref(),
+        "metadata/latest/expired-e92dd6e29d52337f-2022_02_09-155340.13"
+    );
+    let path = incremental.path.incremental().unwrap();
+    assert_eq!(
+        retired_path(full.path.full(), incremental.manifest_hash, path).as_ref(),
+        format!(
+            "metadata/chain/2022_02_09-155340.13/retired-{}-20220210_155530.50",
+            incremental.manifest_hash
+        )
+    );
+}
+
+#[test]
+fn golden_contents_of_the_marks_of_retention() {
+    let removal = || Removal {
+        run: RunId::from_bytes([7; 16]),
+        at: Timestamp::from_nanos(1_644_422_020_130_000_000),
+    };
+    let signed = r#"{"run":"07070707-0707-0707-0707-070707070707","at":1644422020130000000}"#;
+    let (full, layer) = (full_entry().path.full().clone(), incremental_entry().path);
+    let expired = ExpiredMark {
+        end: full_entry().end,
+        expired: removal(),
+        full,
+    };
+    let retired = RetiredMark {
+        layer,
+        retired: removal(),
+    };
+    let tombstone = Tombstone { removed: removal() };
+    let closed = ClosedSlot { closed: removal() };
+    let path = r#"{"full":"2022/02/09-155340.13","incremental":"20220210/155530.50"}"#;
+    for (content, json) in [
+        (
+            content::encode(&closed),
+            format!(r#"{{"closed":{signed}}}"#),
+        ),
+        (
+            content::encode(&tombstone),
+            format!(r#"{{"removed":{signed}}}"#),
+        ),
+        (
+            content::encode(&expired),
+            format!(
+                r#"{{"full":"2022/02/09-155340.13","end":1644422020130000000,"expired":{signed}}}"#
+            ),
+        ),
+        (
+            content::encode(&retired),
+            format!(r#"{{"layer":{path},"retired":{signed}}}"#),
+        ),
+    ] {
+        let content = content.unwrap();
+        let text = std::str::from_utf8(&content).unwrap();
+        assert_eq!(text.lines().next(), Some(json.as_str()));
+        assert_eq!(Tombstone::is(&content), json.contains("removed"));
+    }
+}
+
+#[test]
+fn the_marks_of_retention_are_read_back() {
+    let (full, incremental) = (full_entry(), incremental_entry());
+    let name = |path: Path| path.filename().unwrap().to_owned();
+    let marker = LatestMarker {
+        full: full.path.full().clone(),
+        end: full.end,
+    };
+    let expired = name(expired_path(&marker.full, marker.end));
+    assert_eq!(
+        parse_latest_name(&expired),
+        Some(LatestName::Expired(marker.clone()))
+    );
+    assert_eq!(
+        parse_latest(&expired),
+        None,
+        "an older reader passes it over"
+    );
+    let latest = name(latest_path(&marker.full, marker.end));
+    assert_eq!(
+        parse_latest_name(&latest),
+        Some(LatestName::Full(marker.clone()))
+    );
+    let path = incremental.path.incremental().unwrap().clone();
+    let hash = incremental.manifest_hash;
+    let retired = name(retired_path(&marker.full, hash, &path));
+    let read = parse_chain_marker(&marker.full, &retired);
+    assert_eq!(read, Some(ChainMarker::Retired(hash, path)));
+    for other in [
+        "retired-",
+        "retired-00",
+        &retired.to_uppercase(),
+        &format!("{retired}0"),
+    ] {
+        assert_eq!(parse_chain_marker(&marker.full, other), None, "{other}");
+    }
 }
 
 #[test]

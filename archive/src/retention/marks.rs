@@ -46,6 +46,15 @@ impl Collection {
         Ok(true)
     }
 
+    /// The paths of the slots that closing a chain takes.
+    #[must_use]
+    pub fn open_slots(&self, chain: &Chain) -> Vec<String> {
+        let slots = chain.open_ends().into_iter();
+        slots
+            .map(|end| marker::slot_path(chain.full(), end).to_string())
+            .collect()
+    }
+
     /// Marks a chain expired: it is no longer among the fulls. Close it first.
     ///
     /// # Errors

@@ -16,3 +16,4 @@ mod layers;
 mod protocol;
 mod recovery;
 mod sealed;
+mod retention;

@@ -203,6 +203,7 @@ async fn delete_chains(
 async fn delete_chain(known: &Known, full: &FullPath, deleter: &mut Deleter<'_>) {
     let survey = &known.survey;
     let chain = survey.chains.iter().find(|chain| chain.full() == full);
+    let closed = chain.map(|chain| known.collection.open_slots(chain));
     let listed = chain.into_iter().flat_map(|chain| chain.layers());
     let marker = listed
         .filter(|layer| layer.path.incremental().is_none())
@@ -212,10 +213,10 @@ async fn delete_chain(known: &Known, full: &FullPath, deleter: &mut Deleter<'_>)
     if !deleter.delete(marker.clone()).await {
         return;
     }
-    let markers = survey.markers_of(full).into_iter();
-    deleter
-        .delete(markers.filter(|path| !marker.contains(path)).collect())
-        .await;
+    let mut markers = survey.markers_of(full);
+    markers.retain(|path| !marker.contains(path));
+    markers.extend(closed.unwrap_or_default());
+    deleter.delete(markers).await;
     let directories = survey
         .directories_of(full)
         .map(|(layer, directory)| (layer, directory.objects.as_slice()));

@@ -241,9 +241,9 @@ fn tell(context: &Context, report: &ExpireReport, expired: &Expired<'_>) -> Resu
 
 fn sentence(report: &ExpireReport) -> String {
     let going = report.chains.iter().filter(|chain| chain.expires).count() as u64;
-    let (word, end) = match report.dry_run {
-        true => ("would expire", "; nothing was written"),
-        false => ("expired", ""),
+    let (expire, retire, delete, end) = match report.dry_run {
+        true => ("would expire", "retire", "delete", "; nothing was written"),
+        false => ("expired", "retired", "deleted", ""),
     };
     let pending = match report.pending_bytes {
         0 => String::new(),
@@ -254,7 +254,7 @@ fn sentence(report: &ExpireReport) -> String {
         count => format!("; the store would not delete {}", plural(count, "object")),
     };
     format!(
-        "{word} {} of {} and retired {}, deleted {} ({}){pending}{refused}{end}",
+        "{expire} {} of {}, {retire} {}, {delete} {} ({}){pending}{refused}{end}",
         human_count(going),
         plural(report.chains.len() as u64, "backup"),
         plural(report.retired.len() as u64, "layer"),
