@@ -41,13 +41,6 @@ fn at_once() -> ExpireOptions {
     }
 }
 
-fn with_history() -> BackupOptions {
-    BackupOptions {
-        revision_history: true,
-        ..BackupOptions::default()
-    }
-}
-
 /// Chains a day apart, each of a full and two incrementals with history. Returns their fulls, oldest first.
 fn chains(rig: &Rig, count: usize) -> Vec<FullPath> {
     let mut fulls = Vec::new();
