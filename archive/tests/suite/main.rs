@@ -15,5 +15,5 @@ mod faults;
 mod layers;
 mod protocol;
 mod recovery;
-mod sealed;
 mod retention;
+mod sealed;
