@@ -3,14 +3,17 @@
 //! From the caller down: [`retry`] tries again what may pass; [`limit`] bounds requests under way and per
 //! second; [`observe`] reports each request that is really made to the counters ([`count`]), the metrics
 //! ([`metrics`]) and, if wanted, the operation log ([`log`]); then what
-//! [`StoreOptions::decorate`] puts in; then the store itself ([`mod@file`], [`memory`], [`s3`]), whose root is
-//! the collection's.
+//! [`StoreOptions::decorate`] puts in; then the store itself ([`mod@file`], [`memory`], or
+//! through [`cloud`] one of [`s3`], [`azure`], [`gcs`]), whose root is the collection's.
 //!
 //! [`objects`] is what the rest of the crate uses: whole objects, put once, read bounded, and errors of
 //! this crate.
 
+mod azure;
+mod cloud;
 mod count;
 mod file;
+mod gcs;
 mod limit;
 mod log;
 mod memory;
@@ -19,6 +22,7 @@ mod objects;
 mod observe;
 mod retry;
 mod s3;
+mod settings;
 mod transient;
 
 use std::sync::Arc;
@@ -53,14 +57,20 @@ pub(crate) fn open(uri: &CollectionUri, options: &StoreOptions, root: Root) -> R
     let bare: Arc<dyn ObjectStore> = match &uri.0 {
         Target::File { root: path, .. } => file::open(path, &location, root)?,
         Target::Memory { name, prefix } => memory::open(name, prefix),
-        Target::S3 {
+        Target::Bucket {
+            service,
             bucket,
             prefix,
             parameters,
         } => {
-            let settings = s3::Settings::find(parameters);
-            redactor = settings.redactor();
-            s3::open(&location, bucket, prefix, &settings, options)?
+            let bucket = cloud::Bucket {
+                location: &location,
+                name: bucket,
+                prefix,
+            };
+            let (store, secrets) = cloud::open(*service, &bucket, parameters, options)?;
+            redactor = secrets;
+            store
         }
     };
     let decorated = match &options.decorate {

@@ -5,11 +5,15 @@
 //! | `file:///absolute/path` | a local or mounted directory, written with fsync |
 //! | `memory://name` | a store of this process, shared by all who name it, gone with the process |
 //! | `s3://bucket/prefix` | S3 and what speaks its protocol |
+//! | `azure://container/prefix` | Azure Blob Storage; `azure-blob://` is the same |
+//! | `gs://bucket/prefix` | Google Cloud Storage |
 //!
-//! `s3` takes its credentials from the environment (`AWS_*`, web identity, container and instance roles),
-//! or from these parameters, each percent-encoded: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-//! `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT`. Parameters win. Plain http is used only with an
-//! endpoint that begins with `http://`. No form of a URI that this crate prints holds a credential.
+//! The last three take their credentials from the environment, or from parameters, each percent-encoded
+//! (`parameters`). Parameters win. Plain http is used only with an endpoint that begins with `http://`.
+//! `docs/guide/stores.md` lists parameters and variables. No form of a URI that this crate prints holds a
+//! credential.
+
+mod parameters;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,14 +23,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 
-/// The parameters of `s3`.
-const S3_PARAMETERS: [&str; 5] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_ENDPOINT",
-];
+pub(crate) use parameters::{Parameters, Service, check_endpoint};
 
 /// The parameter by which CockroachDB spreads a backup over several URIs.
 const LOCALITY_PARAMETER: &str = "COCKROACH_LOCALITY";
@@ -54,21 +51,12 @@ pub(crate) enum Target {
     /// A named store of this process, and a prefix in it, perhaps empty.
     Memory { name: String, prefix: String },
     /// A bucket, and a prefix in it, perhaps empty.
-    S3 {
+    Bucket {
+        service: Service,
         bucket: String,
         prefix: String,
-        parameters: S3Parameters,
+        parameters: Parameters,
     },
-}
-
-/// What an `s3` URI says beside the place.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct S3Parameters {
-    pub(crate) access_key_id: Option<String>,
-    pub(crate) secret_access_key: Option<String>,
-    pub(crate) session_token: Option<String>,
-    pub(crate) region: Option<String>,
-    pub(crate) endpoint: Option<String>,
 }
 
 impl CollectionUri {
@@ -76,10 +64,13 @@ impl CollectionUri {
     #[must_use]
     pub fn without_credentials(&self) -> String {
         let mut bare = self.clone();
-        if let Target::S3 { parameters, .. } = &mut bare.0 {
-            parameters.access_key_id = None;
-            parameters.secret_access_key = None;
-            parameters.session_token = None;
+        if let Target::Bucket {
+            service,
+            parameters,
+            ..
+        } = &mut bare.0
+        {
+            *parameters = parameters.without_identity(*service);
         }
         bare.to_string()
     }
@@ -89,7 +80,7 @@ impl CollectionUri {
     pub fn local_path(&self) -> Option<&std::path::Path> {
         match &self.0 {
             Target::File { root, .. } => Some(root),
-            Target::Memory { .. } | Target::S3 { .. } => None,
+            Target::Memory { .. } | Target::Bucket { .. } => None,
         }
     }
 
@@ -128,7 +119,7 @@ impl FromStr for CollectionUri {
         // Before anything is read of it: what looks like a port may be the beginning of a password.
         if has_port(text) {
             return Err(invalid(
-                "a ':' after the name has no meaning; an endpoint with its port goes into AWS_ENDPOINT, credentials into parameters",
+                "a ':' after the name has no meaning; an endpoint with its port goes into AWS_ENDPOINT, AZURE_ENDPOINT or GOOGLE_ENDPOINT, credentials into parameters",
             ));
         }
         // A reader of URLs skips them, and takes what is left for the name.
@@ -138,7 +129,9 @@ impl FromStr for CollectionUri {
             ));
         }
         let url = Url::parse(text).map_err(|_| {
-            invalid("it must look like file:///path, memory://name or s3://bucket/prefix")
+            invalid(
+                "it must look like file:///path, memory://name, s3://bucket/prefix, azure://container/prefix or gs://bucket/prefix",
+            )
         })?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid("user names and passwords go into parameters"));
@@ -149,12 +142,14 @@ impl FromStr for CollectionUri {
         let target = match url.scheme() {
             "file" => parse_file(&url, &place)?,
             "memory" => parse_memory(&url, &place)?,
-            "s3" => parse_s3(&url, &place)?,
-            other => {
-                return Err(invalid(&format!(
-                    "unknown scheme '{other}'; known are file, memory and s3"
-                )));
-            }
+            other => match Service::of_scheme(other) {
+                Some(service) => parse_bucket(&url, &place, service)?,
+                None => {
+                    return Err(invalid(&format!(
+                        "unknown scheme '{other}'; known are file, memory, s3, azure and gs"
+                    )));
+                }
+            },
         };
         Ok(Self(target))
     }
@@ -227,75 +222,33 @@ fn parse_memory(url: &Url, place: &str) -> Result<Target> {
     })
 }
 
-fn parse_s3(url: &Url, place: &str) -> Result<Target> {
-    let invalid = |reason: &str| Error::InvalidUri {
+fn parse_bucket(url: &Url, place: &str, service: Service) -> Result<Target> {
+    let invalid = |reason: String| Error::InvalidUri {
         uri: place.to_owned(),
-        reason: reason.to_owned(),
+        reason,
     };
     let bucket = url.host_str().unwrap_or_default().to_owned();
     if bucket.is_empty() {
-        return Err(invalid("it needs a bucket: s3://bucket/prefix"));
+        let (scheme, what) = (service.scheme(), service.bucket());
+        return Err(invalid(format!(
+            "it needs a {what}: {scheme}://{what}/prefix"
+        )));
     }
-    let mut parameters = S3Parameters::default();
+    let mut parameters = Parameters::default();
     for (name, value) in url.query_pairs() {
-        let slot = match name.as_ref() {
-            "AWS_ACCESS_KEY_ID" => &mut parameters.access_key_id,
-            "AWS_SECRET_ACCESS_KEY" => &mut parameters.secret_access_key,
-            "AWS_SESSION_TOKEN" => &mut parameters.session_token,
-            "AWS_REGION" => &mut parameters.region,
-            "AWS_ENDPOINT" => &mut parameters.endpoint,
-            other => {
-                return Err(unknown_parameter(
-                    other,
-                    place,
-                    &format!("s3 knows {}", S3_PARAMETERS.join(", ")),
-                ));
-            }
-        };
-        if value.is_empty() {
-            return Err(invalid(&format!("parameter '{name}' is empty")));
-        }
-        if slot.replace(value.into_owned()).is_some() {
-            return Err(invalid(&format!("parameter '{name}' is given twice")));
+        let known = parameters.take(service, &name, value.into_owned());
+        if !known.map_err(invalid)? {
+            let known = format!("{} knows {}", service.scheme(), service.names());
+            return Err(unknown_parameter(&name, place, &known));
         }
     }
-    if parameters.access_key_id.is_some() != parameters.secret_access_key.is_some() {
-        return Err(invalid(
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together",
-        ));
-    }
-    if parameters.session_token.is_some() && parameters.access_key_id.is_none() {
-        return Err(invalid(
-            "AWS_SESSION_TOKEN goes with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        ));
-    }
-    if let Some(endpoint) = &parameters.endpoint {
-        check_endpoint(endpoint).map_err(|reason| invalid(&reason))?;
-    }
-    Ok(Target::S3 {
+    parameters.check(service).map_err(invalid)?;
+    Ok(Target::Bucket {
+        service,
         bucket,
         prefix: prefix_of(url, place)?,
         parameters,
     })
-}
-
-/// Says what is wrong with an endpoint's URL, without repeating it.
-pub(crate) fn check_endpoint(endpoint: &str) -> Result<(), String> {
-    let wrong = |reason: &str| Err(format!("AWS_ENDPOINT {reason}"));
-    let Ok(url) = Url::parse(endpoint) else {
-        return wrong("is not a URL");
-    };
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return wrong("must begin with https:// or http:// and name a host");
-    }
-    if !url.username().is_empty()
-        || url.password().is_some()
-        || url.query().is_some()
-        || url.fragment().is_some()
-    {
-        return wrong("may hold a host, a port and a path only");
-    }
-    Ok(())
 }
 
 /// The path without slashes at its ends, decoded, as a prefix in the store.
@@ -338,18 +291,15 @@ impl fmt::Display for CollectionUri {
             Target::Memory { name, prefix } => {
                 write!(f, "memory://{name}{}", path_of(prefix))
             }
-            Target::S3 {
+            Target::Bucket {
+                service,
                 bucket,
                 prefix,
                 parameters,
             } => {
-                write!(f, "s3://{bucket}{}", path_of(prefix))?;
+                write!(f, "{}://{bucket}{}", service.scheme(), path_of(prefix))?;
                 let mut query = url::form_urlencoded::Serializer::new(String::new());
-                for (name, value) in S3_PARAMETERS.iter().zip(parameters.redacted()) {
-                    if let Some(value) = value {
-                        query.append_pair(name, value);
-                    }
-                }
+                query.extend_pairs(parameters.redacted(*service));
                 let query = query.finish();
                 if query.is_empty() {
                     Ok(())
@@ -364,20 +314,6 @@ impl fmt::Display for CollectionUri {
 impl fmt::Debug for CollectionUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CollectionUri({self})")
-    }
-}
-
-impl S3Parameters {
-    /// The values in the order of `S3_PARAMETERS`, secrets replaced.
-    fn redacted(&self) -> [Option<&str>; 5] {
-        let hide = |value: &Option<String>| value.as_ref().map(|_| "redacted");
-        [
-            hide(&self.access_key_id),
-            hide(&self.secret_access_key),
-            hide(&self.session_token),
-            self.region.as_deref(),
-            self.endpoint.as_deref(),
-        ]
     }
 }
 

@@ -15,7 +15,7 @@
 //! fuzzer and tests that expect a planted bug to be caught. `docs/correctness.md` numbers the
 //! invariants and names the test of each.
 //!
-//! The feature `engine`, on by default, brings all that needs RocksDB.
+//! The feature `engine`, on by default, brings all that needs RocksDB; `servers` alone the servers.
 
 #![forbid(unsafe_code)]
 
@@ -26,15 +26,15 @@ mod failure;
 #[cfg(feature = "engine")]
 pub mod faults;
 pub mod fuzz;
-#[cfg(feature = "engine")]
+#[cfg(feature = "servers")]
 pub mod machine;
 #[cfg(feature = "engine")]
 pub mod model;
-#[cfg(feature = "engine")]
+#[cfg(feature = "servers")]
 pub mod python;
 #[cfg(feature = "engine")]
 pub mod scratch;
-#[cfg(feature = "engine")]
+#[cfg(feature = "servers")]
 pub mod servers;
 
 pub use failure::{Failure, Result};

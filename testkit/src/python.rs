@@ -59,7 +59,7 @@ impl Package {
 }
 
 /// Held until dropped, by one process at a time.
-fn lock(cache: &Path, venv: &Path) -> Result<File, String> {
+pub(crate) fn lock(cache: &Path, venv: &Path) -> Result<File, String> {
     let path = venv.with_added_extension("lock");
     let locked = fs::create_dir_all(cache)
         .and_then(|()| File::create(&path))
@@ -67,7 +67,7 @@ fn lock(cache: &Path, venv: &Path) -> Result<File, String> {
     locked.map_err(|e| format!("lock {}: {e}", path.display()))
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),

@@ -29,6 +29,7 @@ mod rocksdb_parts;
 mod setup;
 mod soak;
 mod steps;
+mod stores;
 mod tally;
 mod test;
 mod tools;
@@ -63,6 +64,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Run the model test and the crash test far longer than CI does.
     Soak(soak::Arguments),
+    /// Start the object stores that tests use.
+    Stores(stores::Arguments),
 }
 
 fn run(command: &Command) -> Result<(), Error> {
@@ -74,6 +77,7 @@ fn run(command: &Command) -> Result<(), Error> {
         Command::Bench(arguments) => bench::run(&workspace, arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Command::Soak(arguments) => soak::run(&workspace, arguments),
+        Command::Stores(arguments) => stores::run(&workspace, arguments),
     }
 }
 

@@ -32,8 +32,8 @@ fn all() -> Vec<Error> {
         |seconds: u64| Timestamp::from_nanos(1_644_422_020_000_000_000 + seconds * 1_000_000_000);
     vec![
         Error::InvalidUri {
-            uri: text("gs://b"),
-            reason: text("unknown scheme 'gs'; known are file, memory and s3"),
+            uri: text("ftp://b"),
+            reason: text("unknown scheme 'ftp'; known are file, memory, s3, azure and gs"),
         },
         Error::UnknownUriParameter {
             uri: text("file:///a"),

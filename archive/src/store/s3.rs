@@ -1,169 +1,149 @@
-//! `s3://`: Amazon S3 and what speaks its protocol.
-//!
-//! Objects that are written once are put with `If-None-Match: *`. The client itself retries twice, which
-//! lets it go on inside a listing or a download where it was; everything else is [`super::retry`]'s.
-//!
-//! Where the client's settings come from is [`settings`]'s.
-
-mod settings;
+//! `s3://`: Amazon S3 and what speaks its protocol. Objects that are written once are put with
+//! `If-None-Match: *`.
 
 use std::sync::Arc;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
-use object_store::path::Path;
-use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{ClientConfigKey, ObjectStore};
 
-use super::transient::one_line;
-use crate::error::{Error, Result};
-use crate::options::{MIN_PART_BYTES, StoreOptions};
-use crate::uri::check_endpoint;
+use super::cloud::{self, Bucket};
+use super::settings::{Given, Key, Settings};
+use crate::error::Result;
+use crate::options::StoreOptions;
+use crate::uri::{Parameters, Service};
 
-pub(super) use settings::Settings;
+impl Key for AmazonS3ConfigKey {
+    const PREFIX: &'static str = "AWS_";
 
-/// Retries within the client, below those of the decorator.
-const CLIENT_RETRIES: usize = 2;
+    const OTHER_NAMES: &'static [(&'static str, Self)] = &[];
+
+    const IDENTITY: &'static [Self] = &[
+        Self::AccessKeyId,
+        Self::SecretAccessKey,
+        Self::Token,
+        Self::WebIdentityTokenFile,
+        Self::RoleArn,
+        Self::ContainerCredentialsRelativeUri,
+        Self::ContainerCredentialsFullUri,
+        Self::ContainerAuthorizationTokenFile,
+        Self::SkipSignature,
+    ];
+
+    /// The bucket is the URI's, plain http the endpoint's to say, time is `StoreOptions`', and writing once
+    /// is no matter of choice.
+    const DECIDED_ELSEWHERE: &'static [Self] = &[
+        Self::Bucket,
+        Self::ConditionalPut,
+        Self::CopyIfNotExists,
+        Self::Client(ClientConfigKey::AllowHttp),
+        Self::Client(ClientConfigKey::Timeout),
+        Self::Client(ClientConfigKey::ReadTimeout),
+    ];
+
+    fn of_connection(key: ClientConfigKey) -> Self {
+        Self::Client(key)
+    }
+
+    fn connection(self) -> Option<ClientConfigKey> {
+        match self {
+            Self::Client(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    fn secrets(self, value: &str) -> Vec<String> {
+        if SECRETS.contains(&self.as_ref()) {
+            vec![value.to_owned()]
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// What must never be printed; the keys of encryption have no name outside of the client.
+const SECRETS: [&str; 4] = [
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "aws_sse_customer_key_base64",
+];
+
+/// The client does not know them; they would say who is asking, where no key does.
+const PROFILE_VARIABLES: [&str; 3] = [
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+];
+
+/// The client does not know it; it would say whom to trust.
+const TRUST_VARIABLES: [&str; 1] = ["AWS_CA_BUNDLE"];
+
+/// The client's settings.
+pub(super) fn settings(parameters: &Parameters) -> Settings<AmazonS3ConfigKey> {
+    let settings = Settings::find(given(parameters));
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    for name in unread(&settings, is_set) {
+        tracing::warn!(variable = name, "is set, but not read");
+    }
+    settings
+}
+
+fn given(parameters: &Parameters) -> Given<AmazonS3ConfigKey> {
+    let settings = [
+        (AmazonS3ConfigKey::AccessKeyId, "AWS_ACCESS_KEY_ID"),
+        (AmazonS3ConfigKey::SecretAccessKey, "AWS_SECRET_ACCESS_KEY"),
+        (AmazonS3ConfigKey::Token, "AWS_SESSION_TOKEN"),
+        (AmazonS3ConfigKey::Region, "AWS_REGION"),
+        (AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT"),
+    ];
+    let settings = settings.into_iter();
+    let settings = settings.filter_map(|(key, name)| Some((key, parameters.get(name)?.to_owned())));
+    let instead_of = parameters.get("AWS_ENDPOINT");
+    Given {
+        settings: settings.collect(),
+        identity: parameters.name_an_identity(Service::S3),
+        instead_of: instead_of
+            .map(|_| AmazonS3ConfigKey::S3Endpoint)
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Variables that are set, that another program would read, and whose being ignored may surprise.
+fn unread(
+    settings: &Settings<AmazonS3ConfigKey>,
+    is_set: impl Fn(&str) -> bool,
+) -> Vec<&'static str> {
+    let has_key = settings.last(AmazonS3ConfigKey::AccessKeyId).is_some();
+    let profile = PROFILE_VARIABLES.iter().filter(|_| !has_key);
+    let unread = profile.chain(&TRUST_VARIABLES).copied();
+    unread.filter(|name| is_set(name)).collect()
+}
 
 /// Opens the bucket, below the prefix. Sends nothing yet.
 pub(super) fn open(
-    location: &str,
-    bucket: &str,
-    prefix: &str,
-    settings: &Settings,
+    bucket: &Bucket<'_>,
+    settings: &Settings<AmazonS3ConfigKey>,
     options: &StoreOptions,
 ) -> Result<Arc<dyn ObjectStore>> {
-    if options.part_bytes < MIN_PART_BYTES {
-        let reason = format!(
-            "part_bytes is {}, S3 takes no less than {MIN_PART_BYTES}",
-            options.part_bytes
-        );
-        return Err(Error::InvalidOptions { reason });
-    }
-    let invalid = |reason: String| Error::InvalidUri {
-        uri: location.to_owned(),
-        reason,
-    };
+    cloud::check_parts("S3", options)?;
     let endpoint = settings
         .last(AmazonS3ConfigKey::S3Endpoint)
         .or(settings.last(AmazonS3ConfigKey::Endpoint));
-    if let Some(endpoint) = endpoint {
-        check_endpoint(endpoint).map_err(invalid)?;
-    }
-    let plain_http = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-    install_crypto();
-    // In place of all client options: what the environment says of them first, then what is ours to say.
-    let mut client = ClientOptions::new();
-    for (key, value) in settings.of_the_connection()? {
-        client = client.with_config(key, value);
-    }
-    let client = client
-        .with_allow_http(plain_http)
-        .with_timeout_disabled()
-        .with_read_timeout(options.request_timeout);
+    let plain_http = bucket.plain_http(Service::S3, endpoint)?;
+    let client = cloud::client(settings, plain_http, options)?;
     let mut builder = AmazonS3Builder::new().with_client_options(client);
     for (key, value) in settings.of_the_store() {
         builder = builder.with_config(key, value);
     }
-    let retry = RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: options.retry.initial_backoff,
-            max_backoff: options.retry.max_backoff,
-            base: 2.0,
-        },
-        max_retries: CLIENT_RETRIES,
-        retry_timeout: options.request_timeout,
-    };
     let store = builder
-        .with_bucket_name(bucket)
-        .with_retry(retry)
+        .with_bucket_name(bucket.name)
+        .with_retry(cloud::retry(options))
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .build()
-        .map_err(|error| invalid(settings.redactor().clean(&one_line(&error))))?;
-    Ok(if prefix.is_empty() {
-        Arc::new(store)
-    } else {
-        Arc::new(PrefixStore::new(store, Path::from(prefix)))
-    })
-}
-
-/// Chooses ring for TLS, unless the process has chosen already.
-fn install_crypto() {
-    // An error says that there is a provider, which is all that is wanted.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+        .map_err(|error| bucket.failed(settings, &error))?;
+    Ok(bucket.below(store))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    use object_store::ObjectStoreExt;
-
-    use super::*;
-    use crate::uri::S3Parameters;
-
-    #[test]
-    fn small_parts_are_refused() {
-        let options = StoreOptions {
-            part_bytes: 1 << 20,
-            ..StoreOptions::default()
-        };
-        let error = open("s3://b", "b", "", &Settings::default(), &options).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "invalid store options: part_bytes is 1048576, S3 takes no less than 5242880"
-        );
-    }
-
-    fn environment(variables: &[(&str, &str)]) -> Settings {
-        let variables = variables.iter();
-        let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::combine(&S3Parameters::default(), variables)
-    }
-
-    /// Bug: the client's options replaced those of the environment, the proxy among them.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn requests_go_through_the_proxy_of_the_environment() {
-        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = proxy.local_addr().unwrap();
-        let seen = std::thread::spawn(move || {
-            let (mut stream, _) = proxy.accept().unwrap();
-            let mut request = [0; 4096];
-            let read = stream.read(&mut request).unwrap();
-            let answer =
-                b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            stream.write_all(answer).unwrap();
-            String::from_utf8_lossy(request.get(..read).unwrap()).into_owned()
-        });
-        let settings = environment(&[
-            ("AWS_ACCESS_KEY_ID", "id"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_ENDPOINT", "http://store.invalid"),
-            ("AWS_PROXY_URL", &format!("http://user:CANARY@{address}")),
-        ]);
-        let store = open("s3://b", "b", "p", &settings, &StoreOptions::default()).unwrap();
-        let missing = store.get(&Path::from("x")).await.unwrap_err();
-        assert!(matches!(missing, object_store::Error::NotFound { .. }));
-        let request = seen.join().unwrap();
-        assert!(
-            request.starts_with("GET http://store.invalid/b/p/x HTTP/1.1\r\n"),
-            "{request}"
-        );
-        let told = settings
-            .redactor()
-            .clean(&format!("http://user:CANARY@{address} CANARY"));
-        assert!(!told.contains("CANARY"), "{told}");
-    }
-
-    #[test]
-    fn a_proxy_that_is_no_url_is_refused_by_its_name() {
-        for wrong in ["proxy.example:3128", "socks5://proxy.example", "http://"] {
-            let settings = environment(&[("AWS_PROXY_URL", wrong)]);
-            let error = open("s3://b", "b", "", &settings, &StoreOptions::default()).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                "invalid store options: the variable AWS_PROXY_URL must begin with http:// or https:// and name a host"
-            );
-        }
-    }
-}
+mod tests;

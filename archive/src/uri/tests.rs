@@ -16,12 +16,18 @@ fn each_form_displays_as_it_was_written() {
         "s3://bucket",
         "s3://bucket/a/b",
         "s3://bucket/a?AWS_REGION=eu-west-1&AWS_ENDPOINT=http%3A%2F%2Flocalhost%3A8333",
+        "azure://container/a?AZURE_ACCOUNT_NAME=acc&AZURE_ENDPOINT=http%3A%2F%2Flocalhost%3A10000%2Facc",
+        "gs://bucket/a/b?AUTH=implicit&GOOGLE_ENDPOINT=https%3A%2F%2Flocalhost",
     ] {
         assert_eq!(parse(text).unwrap().to_string(), text);
     }
     assert_eq!(
         parse("s3://bucket/a/").unwrap(),
         parse("s3://bucket/a").unwrap()
+    );
+    assert_eq!(
+        parse("azure-blob://c/a").unwrap(),
+        parse("azure://c/a").unwrap()
     );
 }
 
@@ -50,19 +56,19 @@ fn every_refusal() {
     for (text, error) in [
         (
             "",
-            "'' is not a collection URI: it must look like file:///path, memory://name or s3://bucket/prefix",
+            "'' is not a collection URI: it must look like file:///path, memory://name, s3://bucket/prefix, azure://container/prefix or gs://bucket/prefix",
         ),
         (
             "/var/backups",
-            "'/var/backups' is not a collection URI: it must look like file:///path, memory://name or s3://bucket/prefix",
+            "'/var/backups' is not a collection URI: it must look like file:///path, memory://name, s3://bucket/prefix, azure://container/prefix or gs://bucket/prefix",
         ),
         (
             "s3://back\nups/a",
             "'s3://back\nups/a' is not a collection URI: it has a line break, a tab or another control character in it; one that belongs there is written %0A, %09 and so on",
         ),
         (
-            "gs://b/p?x=CANARY",
-            "'gs://b/p' is not a collection URI: unknown scheme 'gs'; known are file, memory and s3",
+            "http://b/p?x=CANARY",
+            "'http://b/p' is not a collection URI: unknown scheme 'http'; known are file, memory, s3, azure and gs",
         ),
         (
             "file://var/backups",
@@ -129,6 +135,50 @@ fn every_refusal() {
             "'s3://b' is not a collection URI: AWS_ENDPOINT is not a URL",
         ),
         (
+            "azure:///p",
+            "'azure:///p' is not a collection URI: it needs a container: azure://container/prefix",
+        ),
+        (
+            "azure://c?AWS_REGION=CANARY",
+            "unknown parameter 'AWS_REGION' in 'azure://c'; azure knows AZURE_ACCOUNT_NAME, AZURE_ACCOUNT_KEY, AZURE_SAS_TOKEN, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET, AZURE_TENANT_ID, AZURE_ENDPOINT",
+        ),
+        (
+            "azure://c?AZURE_CLIENT_ID=i&AZURE_CLIENT_SECRET=CANARY",
+            "'azure://c' is not a collection URI: AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID go together",
+        ),
+        (
+            "azure://c?AZURE_ACCOUNT_KEY=CANARY&AZURE_SAS_TOKEN=CANARY",
+            "'azure://c' is not a collection URI: AZURE_ACCOUNT_KEY, AZURE_SAS_TOKEN and AZURE_CLIENT_ID exclude each other",
+        ),
+        (
+            "azure://c?AZURE_ENDPOINT=https://h?sig%3DCANARY",
+            "'azure://c' is not a collection URI: AZURE_ENDPOINT may hold a host, a port and a path only",
+        ),
+        (
+            "gs://",
+            "'gs://' is not a collection URI: it needs a bucket: gs://bucket/prefix",
+        ),
+        (
+            "gs://b?AUTH=CANARY",
+            "'gs://b' is not a collection URI: AUTH is either 'implicit' or 'specified'",
+        ),
+        (
+            "gs://b?AUTH=specified",
+            "'gs://b' is not a collection URI: AUTH=specified needs CREDENTIALS or BEARER_TOKEN",
+        ),
+        (
+            "gs://b?AUTH=implicit&BEARER_TOKEN=CANARY",
+            "'gs://b' is not a collection URI: AUTH=implicit takes neither CREDENTIALS nor BEARER_TOKEN",
+        ),
+        (
+            "gs://b?CREDENTIALS=CANARY&BEARER_TOKEN=CANARY",
+            "'gs://b' is not a collection URI: CREDENTIALS and BEARER_TOKEN exclude each other",
+        ),
+        (
+            "gs://b?x=CANARY",
+            "unknown parameter 'x' in 'gs://b'; gs knows AUTH, CREDENTIALS, BEARER_TOKEN, GOOGLE_ENDPOINT",
+        ),
+        (
             "s3://b?COCKROACH_LOCALITY=region%3Dus",
             "parameter 'COCKROACH_LOCALITY' in 's3://b': locality-aware collections are not supported yet; leave it out to keep the whole collection under one URI",
         ),
@@ -145,13 +195,34 @@ fn every_refusal() {
 
 #[test]
 fn no_form_shows_a_credential() {
-    let uri = parse(
-        "s3://b/p?AWS_ACCESS_KEY_ID=CANARY1&AWS_SECRET_ACCESS_KEY=CANARY2&AWS_SESSION_TOKEN=CANARY3&AWS_REGION=r",
-    )
-    .unwrap();
-    for shown in [format!("{uri}"), format!("{uri:?}"), format!("{uri:#?}")] {
-        assert!(!shown.contains("CANARY"), "{shown}");
-        assert!(shown.contains("AWS_SECRET_ACCESS_KEY=redacted"), "{shown}");
+    for (text, kept) in [
+        (
+            "s3://b/p?AWS_ACCESS_KEY_ID=CANARY1&AWS_SECRET_ACCESS_KEY=CANARY2&AWS_SESSION_TOKEN=CANARY3&AWS_REGION=r",
+            "AWS_SECRET_ACCESS_KEY=redacted",
+        ),
+        (
+            "azure://c/p?AZURE_ACCOUNT_NAME=a&AZURE_ACCOUNT_KEY=CANARY",
+            "AZURE_ACCOUNT_NAME=a&AZURE_ACCOUNT_KEY=redacted",
+        ),
+        (
+            "azure://c?AZURE_SAS_TOKEN=sv%3D1%26sig%3DCANARY",
+            "AZURE_SAS_TOKEN=redacted",
+        ),
+        (
+            "azure://c?AZURE_CLIENT_ID=i&AZURE_CLIENT_SECRET=CANARY&AZURE_TENANT_ID=t",
+            "AZURE_CLIENT_ID=i&AZURE_CLIENT_SECRET=redacted&AZURE_TENANT_ID=t",
+        ),
+        (
+            "gs://b?AUTH=specified&CREDENTIALS=CANARY",
+            "AUTH=specified&CREDENTIALS=redacted",
+        ),
+        ("gs://b?BEARER_TOKEN=CANARY", "BEARER_TOKEN=redacted"),
+    ] {
+        let uri = parse(text).unwrap();
+        for shown in [format!("{uri}"), format!("{uri:?}"), format!("{uri:#?}")] {
+            assert!(!shown.contains("CANARY"), "{shown}");
+            assert!(shown.contains(kept), "{shown}");
+        }
     }
 }
 
@@ -213,6 +284,17 @@ fn messages_name_a_collection_without_its_credentials() {
     let uri = parse("s3://b/p?AWS_ACCESS_KEY_ID=CANARY&AWS_SECRET_ACCESS_KEY=CANARY&AWS_REGION=r")
         .unwrap();
     assert_eq!(uri.without_credentials(), "s3://b/p?AWS_REGION=r");
+    for (text, bare) in [
+        (
+            "azure://c/p?AZURE_ACCOUNT_NAME=a&AZURE_CLIENT_ID=i&AZURE_CLIENT_SECRET=CANARY&AZURE_TENANT_ID=t",
+            "azure://c/p?AZURE_ACCOUNT_NAME=a",
+        ),
+        ("gs://b?AUTH=specified&BEARER_TOKEN=CANARY", "gs://b"),
+    ] {
+        let bare_uri = parse(text).unwrap().without_credentials();
+        assert_eq!(bare_uri, bare);
+        assert!(parse(&bare_uri).is_ok());
+    }
     assert_eq!(
         parse("file:///a").unwrap().without_credentials(),
         "file:///a"
@@ -221,7 +303,7 @@ fn messages_name_a_collection_without_its_credentials() {
 
 proptest! {
     #[test]
-    fn no_text_panics_and_what_parses_reads_back(text in ".{0,40}|(file|memory|s3)://[ -~]{0,30}") {
+    fn no_text_panics_and_what_parses_reads_back(text in ".{0,40}|(file|memory|s3|azure|gs)://[ -~]{0,30}") {
         if let Ok(uri) = parse(&text) {
             prop_assert_eq!(parse(&uri.to_string()).map(|again| again.to_string()), Ok(uri.to_string()));
         }

@@ -17,19 +17,33 @@ use crate::failure::{Result, ensure};
 /// `%5CANARY`.
 const CANARY: &str = "KANARY";
 
-const SCHEMES: [&str; 6] = ["s3://", "s3:/", "s3:", "memory://", "file://", "gs://"];
+const SCHEMES: [&str; 7] = [
+    "s3://",
+    "s3:/",
+    "s3:",
+    "memory://",
+    "file://",
+    "gs://",
+    "azure://",
+];
 
 /// What a password may begin with, so that a reader takes it for a port.
 const BEFORE_PASSWORD: [&str; 6] = ["", "/", "1/", "1?", "#", "65536/"];
 
 /// Parameters whose values are secret, and one that may hold a secret in a wrong place.
-const SECRET_PARAMETERS: [&str; 6] = [
+const SECRET_PARAMETERS: [&str; 12] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_ENDPOINT",
     "AWS_SECRET",
     "COCKROACH_LOCALITY",
+    "AZURE_ACCOUNT_KEY",
+    "AZURE_SAS_TOKEN",
+    "AZURE_CLIENT_SECRET",
+    "AUTH",
+    "CREDENTIALS",
+    "BEARER_TOKEN",
 ];
 
 /// A URI with secrets.

@@ -1,16 +1,16 @@
-//! An engine's history to S3 and back.
+//! An engine's history to a store and back.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use icecore_archive::{BackupSelector, Collection, CollectionUri};
+use icecore_archive::{BackupSelector, Collection, RequestCounts};
 use icecore_backup::{BackupOptions, backup};
 use icecore_engine::{Batch, Durability, Engine, VersionRow};
 use icecore_mvcc::{KeyRange, KeyspaceSettings, SystemClock, Timestamp};
 use icecore_restore::{Depth, RestoreOptions, VerifyOptions, restore, verify};
 use icecore_testkit::scratch;
 
-use crate::{options, store};
+use crate::{Place, options};
 
 const KEYSPACES: [&str; 2] = ["bank.accounts", "bank.audit"];
 
@@ -62,12 +62,25 @@ fn history(engine: &Engine, at: Timestamp) -> Vec<(&'static str, Vec<VersionRow>
     KEYSPACES.map(of).into()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_and_its_incrementals_come_back_equal() {
-    let Some(s3) = store() else {
-        return;
-    };
-    let uri: CollectionUri = s3.uri("engine").parse().unwrap();
+/// What a backup or restore may ask of a store, whatever it stores: puts and reads beyond those of its
+/// files, listings, looks at sizes.
+fn assert_asked(made: RequestCounts, files: u64, most: [u64; 4], what: &str) {
+    let [puts, gets, lists, heads] = most;
+    assert!(
+        made.put + made.multipart_create <= files + puts,
+        "{what}: {made:?}"
+    );
+    assert!(made.get <= files + gets, "{what}: {made:?}");
+    assert!(made.list <= lists && made.head <= heads, "{what}: {made:?}");
+    assert_eq!(
+        (made.delete, made.copy, made.failed),
+        (0, 0, 0),
+        "{what}: {made:?}"
+    );
+}
+
+pub(crate) async fn a_full_and_its_incrementals_come_back_equal(place: &Place) {
+    let uri = place.uri("engine");
     let folder = scratch::folder().unwrap();
     let engine = open(&folder.path().join("db"));
     for name in KEYSPACES {
@@ -87,12 +100,24 @@ async fn a_full_and_its_incrementals_come_back_equal() {
     let mut ends = Vec::new();
     // The full's one file of 12 MiB goes up in parts.
     write(&engine, 0, 1000, 15_000);
+    let before = collection.requests();
     ends.push(backup(&engine, &collection, &with_history).await.unwrap());
-    let requests = collection.requests();
+    let requests = collection.requests() - before;
     assert_eq!(requests.multipart_complete, 1, "{requests:?}");
+    let files = |n: usize, ends: &[icecore_backup::BackupReport]| ends[n].files();
+    // A lock, the manifest and two markers; one listing that checks.
+    assert_asked(requests, files(0, &ends), [4, 0, 1, 0], "full");
+    assert_eq!(requests.get, 0, "{requests:?}");
     for round in 1..3 {
         write(&engine, round, 200, 300);
+        let before = collection.requests();
         ends.push(backup(&engine, &collection, &onto).await.unwrap());
+        // A lock, the manifest, the slot and a marker; the parent's manifest; two listings to find the
+        // chain and one that checks; a look whether the full has its marker.
+        let requests = collection.requests() - before;
+        let written = files(ends.len() - 1, &ends);
+        assert_asked(requests, written, [4, 1, 3, 1], "incremental");
+        assert_eq!(requests.get, 1, "{requests:?}");
     }
     write(&engine, 3, 10, 10);
 
@@ -113,7 +138,13 @@ async fn a_full_and_its_incrementals_come_back_equal() {
             as_of: Some(report.end),
             ..RestoreOptions::default()
         };
+        let before = collection.requests();
         let restored = restore(&copy, &collection, &options).await.unwrap();
+        // Each layer's manifest and files, and two listings to find the chain.
+        let read: u64 = (0..=n).map(|n| files(n, &ends) + 1).sum();
+        let made = collection.requests() - before;
+        assert_asked(made, read, [0, 0, 2, 0], "restore");
+        assert_eq!((made.put, made.multipart_create), (0, 0), "{made:?}");
         assert_eq!((restored.layers, restored.target), (n + 1, report.end));
         assert_eq!(history(&copy, report.end), history(&engine, report.end));
         copy.close().unwrap();
