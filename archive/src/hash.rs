@@ -3,6 +3,9 @@
 //! CRC32 (IEEE, as in zlib) finds damage in transfer; BLAKE3 identifies the content.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -82,6 +85,26 @@ pub struct Digest {
     pub blake3: ContentHash,
 }
 
+impl Digest {
+    /// Reads a local file whole.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut digester = Digester::default();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(digester.finish()),
+                Ok(read) => digester.update(buffer.get(..read).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
 /// Computes a [`Digest`] piece by piece.
 #[derive(Debug, Default)]
 pub(crate) struct Digester {
@@ -130,6 +153,18 @@ mod tests {
         let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         assert_eq!(ContentHash::of(b"").to_string(), empty);
         assert_eq!(empty.parse(), Ok(ContentHash::of(b"")));
+    }
+
+    #[test]
+    fn a_file_has_the_digest_of_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let bytes = vec![7; (256 << 10) + 1];
+        std::fs::write(&path, &bytes).unwrap();
+        let mut digester = Digester::default();
+        digester.update(&bytes);
+        assert_eq!(Digest::of_file(&path).unwrap(), digester.finish());
+        assert!(Digest::of_file(folder.path()).is_err());
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use icecore_engine::{Engine, Snapshot};
 use icecore_mvcc::{KeyRange, Timestamp, parse_timestamp};
 
 use crate::commands;
+use crate::database::Database;
 use crate::encoding::Encoding;
 use crate::error::Result;
 
@@ -28,15 +30,46 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArguments {
-    /// The database folder
-    #[arg(long, global = true, env = "ICECORE_DB", value_name = "DIR")]
-    pub(crate) db: Option<PathBuf>,
+    /// The database folder, or backup:URI[?as-of=TIME][&backup=SUBDIR] to read a backup in place
+    #[arg(
+        long,
+        global = true,
+        env = "ICECORE_DB",
+        hide_env_values = true,
+        value_name = "DIR",
+        value_parser = OsStringValueParser::new().map(Database::from)
+    )]
+    pub(crate) db: Option<Database>,
     /// Tables for people, or one JSON document for programs
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) output: OutputFormat,
     /// Progress bars where standard error is a terminal, or none
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) progress: Progress,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+}
+
+/// Where files of a backup are kept that is read in place.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArguments {
+    /// Where to keep files of a backup that is read in place [default: icecore/backups in the user's
+    /// cache folder]
+    #[arg(
+        long = "cache-dir",
+        global = true,
+        env = "ICECORE_CACHE_DIR",
+        value_name = "DIR"
+    )]
+    pub(crate) dir: Option<PathBuf>,
+    /// How many MiB of them to keep; 0 keeps none
+    #[arg(
+        long = "cache-mib",
+        global = true,
+        value_name = "MIB",
+        default_value_t = 1024
+    )]
+    pub(crate) mib: u64,
 }
 
 /// The form of what goes to standard output.
@@ -133,7 +166,7 @@ pub(crate) struct AsOf {
 }
 
 impl AsOf {
-    /// The snapshot to read.
+    /// The snapshot of a database to read.
     pub(crate) fn snapshot(&self, engine: &Engine) -> Result<Snapshot> {
         match &self.as_of {
             Some(time) => Ok(engine.snapshot_at(time.resolve(engine)?)?),

@@ -3,18 +3,21 @@
 use std::cell::OnceCell;
 use std::future::Future;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use icecore_engine::{Engine, Keyspace, Options, Snapshot};
 
 use tokio::runtime::Runtime;
 
-use crate::arguments::{GlobalArguments, OutputFormat, Progress};
+use crate::arguments::{CacheArguments, GlobalArguments, OutputFormat, Progress};
+use crate::database::Database;
 use crate::error::{Error, Result};
 
 /// The surroundings of one command.
 pub(crate) struct Context {
-    db: Option<PathBuf>,
+    db: Option<Database>,
+    /// Where files of a backup that is read in place are kept.
+    pub(crate) cache: CacheArguments,
     pub(crate) format: OutputFormat,
     /// Whether progress bars are wanted and can be seen.
     pub(crate) bars: bool,
@@ -27,15 +30,29 @@ impl Context {
         let bars = global.progress == Progress::Auto && std::io::stderr().is_terminal();
         Self {
             db: global.db,
+            cache: global.cache,
             format: global.output,
             bars,
             runtime: OnceCell::new(),
         }
     }
 
-    /// The database folder.
+    /// What `--db` names.
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.db.as_ref()
+    }
+
+    /// The database folder, for a command that also works on no backup.
     pub(crate) fn db(&self) -> Result<&Path> {
-        self.db.as_deref().ok_or(Error::NoDatabase)
+        self.folder(Error::NotOfABackup)
+    }
+
+    fn folder(&self, of_a_backup: Error) -> Result<&Path> {
+        match &self.db {
+            Some(Database::Folder(path)) => Ok(path),
+            Some(Database::Backup(_)) => Err(of_a_backup),
+            None => Err(Error::NoDatabase),
+        }
     }
 
     /// Opens the database for reading. Others may read it at the same time.
@@ -71,7 +88,7 @@ impl Context {
             create_if_missing,
             ..Options::default()
         };
-        let engine = Engine::open(self.db()?, &options)?;
+        let engine = Engine::open(self.folder(Error::BackupIsReadOnly)?, &options)?;
         let done = work(&engine);
         let closed = engine.close();
         let done = done?;

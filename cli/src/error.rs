@@ -13,6 +13,16 @@ pub enum Error {
     /// The command needs a database and none was named.
     #[error("no database is named; give --db DIR or set ICECORE_DB")]
     NoDatabase,
+    /// A command that writes was given a backup.
+    #[error(
+        "a backup is only read: name a database folder with --db to write to, or restore the backup into one"
+    )]
+    BackupIsReadOnly,
+    /// A command that needs a database was given a backup.
+    #[error(
+        "this command needs a database, and --db names a backup: of that, get, scan, dump, versions and keyspace list read in place; restore it to do more"
+    )]
+    NotOfABackup,
     /// An argument is not what it must be.
     #[error("{0}")]
     Usage(String),
@@ -118,7 +128,12 @@ impl Error {
     /// With which code the program ends: 2 where the command line is wrong, 1 where the work failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoDatabase | Self::Usage(_) | Self::UnknownFormat { .. } | Self::Invalid(_) => 2,
+            Self::NoDatabase
+            | Self::BackupIsReadOnly
+            | Self::NotOfABackup
+            | Self::Usage(_)
+            | Self::UnknownFormat { .. }
+            | Self::Invalid(_) => 2,
             _ => 1,
         }
     }

@@ -9,6 +9,7 @@
 //! | `arguments` | the command line as a whole, and types that several commands read |
 //! | `context` | the database, the runtime and the form of the output that a command gets |
 //! | `keys` | what opens sealed collections |
+//! | `database`, `view` | what `--db` names, and reading either kind of it |
 //! | `output` | tables for people, one JSON document for programs, progress bars |
 //! | `commands` | the commands |
 //! | `timeline` | the picture of a backup |
@@ -20,6 +21,7 @@
 mod arguments;
 mod commands;
 mod context;
+mod database;
 mod doctor;
 mod encoding;
 mod error;
@@ -27,6 +29,7 @@ mod keys;
 pub mod load;
 mod output;
 mod timeline;
+mod view;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -57,6 +57,7 @@ scripts!(
     fingerprint,
     gap,
     gc,
+    inplace,
     load,
     protect,
     restorable,

@@ -53,7 +53,8 @@ pub use error::{Error, Result};
 pub use gc::{GcGuard, SweepBudget, SweepReport};
 pub use keyspace::{Keyspace, KeyspaceStats};
 pub use load::{
-    BulkLoad, MergedRows, Publish, RestoreScope, RestoringKeyspace, SstFiles, SstSummary, SstWriter,
+    BulkLoad, MergedRows, Publish, RestoreScope, RestoringKeyspace, SstCursor, SstFile, SstFiles,
+    SstScratch, SstSummary, SstWriter,
 };
 pub use options::{Compression, Options};
 pub use read::{

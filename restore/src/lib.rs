@@ -31,6 +31,7 @@
 
 mod error;
 mod fetch;
+pub mod inplace;
 mod options;
 pub mod plan;
 mod report;

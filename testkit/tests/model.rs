@@ -198,6 +198,17 @@ fn planted_bug_a_restore_that_ends_early_is_caught() {
 }
 
 #[test]
+fn planted_bug_a_read_in_place_that_ends_early_is_caught() {
+    let ops = vec![
+        full(true),
+        put(5, 1),
+        incremental(true),
+        restore(Point::Latest),
+    ];
+    is_caught(Bug::ReadsInPlaceTooLittle, ops, "read in place");
+}
+
+#[test]
 fn planted_bug_collection_past_a_protected_timestamp_is_caught() {
     let collect = Op::Collect {
         at_once: true,

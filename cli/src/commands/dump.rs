@@ -6,11 +6,12 @@ use icecore_engine::{EntryRef, ScanDirection};
 use icecore_mvcc::{KeyRange, Timestamp};
 use serde::Serialize;
 
-use super::scan::rows;
 use crate::arguments::{AsOf, Raw};
-use crate::context::{Context, keyspace_at};
+use crate::context::Context;
 use crate::error::Result;
+use crate::keys::KeyArguments;
 use crate::output::optional_time;
+use crate::view::View;
 
 #[derive(Debug, Args)]
 pub(crate) struct DumpArguments {
@@ -18,6 +19,8 @@ pub(crate) struct DumpArguments {
     keyspace: String,
     #[command(flatten)]
     as_of: AsOf,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// Leave the times out
     #[arg(long)]
     no_ts: bool,
@@ -38,10 +41,8 @@ struct Line {
 }
 
 pub(crate) fn run(context: &Context, arguments: &DumpArguments) -> Result<()> {
-    let engine = context.open()?;
-    let at = arguments.as_of.snapshot(&engine)?;
-    let keyspace = keyspace_at(&engine, &arguments.keyspace, &at)?;
-    let scan = keyspace.scan(&at, &KeyRange::all(), ScanDirection::Forward)?;
+    let view = View::open(context, arguments.as_of.as_of.as_ref(), &arguments.keys)?;
+    let keyspace = view.keyspace(&arguments.keyspace)?;
     let encoding = arguments.raw.encoding();
     let with_ts = !arguments.no_ts;
     let line = move |entry: EntryRef<'_>| Line {
@@ -49,5 +50,6 @@ pub(crate) fn run(context: &Context, arguments: &DumpArguments) -> Result<()> {
         value: encoding.encode(entry.value),
         ts: with_ts.then_some(entry.ts),
     };
-    context.lines("rows", rows(scan, line))
+    let rows = keyspace.scan(&KeyRange::all(), ScanDirection::Forward, line)?;
+    context.lines("rows", rows)
 }

@@ -2,13 +2,14 @@
 //! tell it from an empty value.
 
 use clap::Args;
-use icecore_engine::ScanDirection;
-use icecore_mvcc::KeyRange;
+use icecore_engine::EntryRef;
 
 use super::scan::Row;
 use crate::arguments::{AsOf, OutputFormat, Raw};
-use crate::context::{Context, keyspace_at};
+use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::keys::KeyArguments;
+use crate::view::View;
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArguments {
@@ -20,27 +21,31 @@ pub(crate) struct GetArguments {
     #[command(flatten)]
     as_of: AsOf,
     #[command(flatten)]
+    keys: KeyArguments,
+    #[command(flatten)]
     raw: Raw,
 }
 
 pub(crate) fn run(context: &Context, arguments: &GetArguments) -> Result<()> {
     let encoding = arguments.raw.encoding();
     let key = encoding.decode(&arguments.key)?;
-    let engine = context.open()?;
-    let at = arguments.as_of.snapshot(&engine)?;
-    let keyspace = keyspace_at(&engine, &arguments.keyspace, &at)?;
-    // A scan of one key tells when the value was committed, too.
-    let mut scan = keyspace.scan(&at, &KeyRange::single(&key), ScanDirection::Forward)?;
-    let Some(entry) = scan.next_ref()? else {
+    let view = View::open(context, arguments.as_of.as_of.as_ref(), &arguments.keys)?;
+    let keyspace = view.keyspace(&arguments.keyspace)?;
+    let Some(entry) = keyspace.get(&key)? else {
         let as_of = arguments.as_of.as_of.is_some();
         return Err(Error::NoSuchKey {
             keyspace: arguments.keyspace.clone(),
             key: arguments.key.clone(),
             as_of: match as_of {
-                true => format!(" as of {}", at.timestamp()),
+                true => format!(" as of {}", view.at()),
                 false => String::new(),
             },
         });
+    };
+    let entry = EntryRef {
+        key: &entry.key,
+        ts: entry.ts,
+        value: &entry.value,
     };
     let row = Row::new(entry, encoding);
     match context.format {

@@ -6,23 +6,27 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use icecore_archive::total;
 use icecore_engine::Keyspace;
 use icecore_mvcc::{
     Descriptor, KeyspaceName, KeyspaceSettings, Timestamp, duration_text, format_duration,
     parse_duration, parse_locality,
 };
+use icecore_restore::PlannedRestore;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::keys::KeyArguments;
 use crate::output::{Record, human_bytes, human_count, optional_time, or_dash, since_epoch, time};
+use crate::view::View;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyspaceCommand {
     /// Create a keyspace, and the database where there is none
     Create(CreateArguments),
     /// List the keyspaces
-    List,
+    List(ListArguments),
     /// Change a keyspace's settings; what is not given stays
     Alter(AlterArguments),
     /// Drop a keyspace; its past stays readable until garbage collection passes the drop
@@ -97,6 +101,12 @@ pub(crate) struct AlterArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    #[command(flatten)]
+    keys: KeyArguments,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DropArguments {
     /// The keyspace
     name: String,
@@ -105,7 +115,7 @@ pub(crate) struct DropArguments {
 pub(crate) fn run(context: &Context, command: KeyspaceCommand) -> Result<()> {
     match command {
         KeyspaceCommand::Create(arguments) => create(context, &arguments),
-        KeyspaceCommand::List => list(context),
+        KeyspaceCommand::List(arguments) => list(context, &arguments),
         KeyspaceCommand::Alter(arguments) => alter(context, &arguments),
         KeyspaceCommand::Drop(arguments) => drop(context, &arguments),
         KeyspaceCommand::Fingerprint(arguments) => fingerprint::run(context, &arguments),
@@ -265,24 +275,52 @@ impl Record for Listed {
     }
 }
 
-fn list(context: &Context) -> Result<()> {
-    let engine = context.open()?;
-    let listed = engine.keyspaces().into_iter().map(|keyspace: Keyspace| {
-        let descriptor = keyspace.descriptor();
-        let stats = keyspace.stats();
-        Ok(Listed {
-            name: descriptor.name,
-            id: descriptor.id.get(),
-            gc_ttl: descriptor.settings.gc_ttl,
-            locality: descriptor.settings.locality,
-            exclude_from_backup: descriptor.settings.exclude_from_backup,
-            created: descriptor.created,
-            threshold: since_epoch(keyspace.threshold()),
-            sst_bytes: stats.sst_bytes,
-            sst_files: stats.sst_files,
-            memtable_bytes: stats.memtable_bytes,
-            estimated_versions: stats.estimated_versions,
-        })
-    });
-    context.list("keyspaces", listed)
+fn list(context: &Context, arguments: &ListArguments) -> Result<()> {
+    match View::open(context, None, &arguments.keys)? {
+        View::Database(engine, _) => {
+            let listed = engine.keyspaces().into_iter().map(of_database);
+            context.list("keyspaces", listed.map(Ok))
+        }
+        View::Backup(_, backup) => {
+            let mut keyspaces = backup.keyspaces()?;
+            keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
+            context.list("keyspaces", keyspaces.iter().map(of_backup).map(Ok))
+        }
+    }
+}
+
+fn of_database(keyspace: Keyspace) -> Listed {
+    let descriptor = keyspace.descriptor();
+    let stats = keyspace.stats();
+    Listed {
+        name: descriptor.name,
+        id: descriptor.id.get(),
+        gc_ttl: descriptor.settings.gc_ttl,
+        locality: descriptor.settings.locality,
+        exclude_from_backup: descriptor.settings.exclude_from_backup,
+        created: descriptor.created,
+        threshold: since_epoch(keyspace.threshold()),
+        sst_bytes: stats.sst_bytes,
+        sst_files: stats.sst_files,
+        memtable_bytes: stats.memtable_bytes,
+        estimated_versions: stats.estimated_versions,
+    }
+}
+
+/// As its source was, with the files that are read of it.
+fn of_backup(planned: &PlannedRestore) -> Listed {
+    let source = &planned.source;
+    Listed {
+        name: source.name.clone(),
+        id: source.id.get(),
+        gc_ttl: source.settings.gc_ttl,
+        locality: source.settings.locality.clone(),
+        exclude_from_backup: source.settings.exclude_from_backup,
+        created: source.created,
+        threshold: since_epoch(planned.threshold),
+        sst_bytes: planned.stored_bytes(),
+        sst_files: planned.files().count() as u64,
+        memtable_bytes: 0,
+        estimated_versions: total(planned.files().map(|file| file.file.entries)),
+    }
 }

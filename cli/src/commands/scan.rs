@@ -1,15 +1,17 @@
 //! `scan`: reads a range of keys, in either order.
 
 use clap::Args;
-use icecore_engine::{EntryRef, Scan, ScanDirection};
+use icecore_engine::{EntryRef, ScanDirection};
 use icecore_mvcc::Timestamp;
 use serde::Serialize;
 
 use crate::arguments::{AsOf, Range, Raw};
-use crate::context::{Context, keyspace_at};
+use crate::context::Context;
 use crate::encoding::Encoding;
 use crate::error::Result;
+use crate::keys::KeyArguments;
 use crate::output::{Record, time};
+use crate::view::View;
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArguments {
@@ -25,6 +27,8 @@ pub(crate) struct ScanArguments {
     reverse: bool,
     #[command(flatten)]
     as_of: AsOf,
+    #[command(flatten)]
+    keys: KeyArguments,
     #[command(flatten)]
     raw: Raw,
 }
@@ -56,28 +60,15 @@ impl Record for Row {
     }
 }
 
-/// The rows of a scan, each made by `make`.
-pub(super) fn rows<R>(
-    mut scan: Scan,
-    make: impl Fn(EntryRef<'_>) -> R,
-) -> impl Iterator<Item = Result<R>> {
-    std::iter::from_fn(move || match scan.next_ref() {
-        Ok(entry) => entry.map(|entry| Ok(make(entry))),
-        Err(e) => Some(Err(e.into())),
-    })
-}
-
 pub(crate) fn run(context: &Context, arguments: &ScanArguments) -> Result<()> {
     let encoding = arguments.raw.encoding();
     let range = arguments.range.resolve(encoding)?;
-    let engine = context.open()?;
-    let at = arguments.as_of.snapshot(&engine)?;
-    let keyspace = keyspace_at(&engine, &arguments.keyspace, &at)?;
+    let view = View::open(context, arguments.as_of.as_of.as_ref(), &arguments.keys)?;
+    let keyspace = view.keyspace(&arguments.keyspace)?;
     let direction = match arguments.reverse {
         true => ScanDirection::Reverse,
         false => ScanDirection::Forward,
     };
-    let scan = keyspace.scan(&at, &range, direction)?;
-    let rows = rows(scan, |entry| Row::new(entry, encoding));
+    let rows = keyspace.scan(&range, direction, |entry| Row::new(entry, encoding))?;
     context.list("rows", rows.take(arguments.limit.unwrap_or(usize::MAX)))
 }

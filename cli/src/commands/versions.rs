@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::arguments::Raw;
 use crate::context::Context;
 use crate::error::Result;
+use crate::keys::KeyArguments;
 use crate::output::{Record, time};
+use crate::view::View;
 
 #[derive(Debug, Args)]
 pub(crate) struct VersionsArguments {
@@ -16,6 +18,8 @@ pub(crate) struct VersionsArguments {
     /// The key; `--` before it lets it begin with a hyphen
     #[arg(allow_negative_numbers = true)]
     key: String,
+    #[command(flatten)]
+    keys: KeyArguments,
     #[command(flatten)]
     raw: Raw,
 }
@@ -44,9 +48,8 @@ impl Record for Row {
 pub(crate) fn run(context: &Context, arguments: &VersionsArguments) -> Result<()> {
     let encoding = arguments.raw.encoding();
     let key = encoding.decode(&arguments.key)?;
-    let engine = context.open()?;
-    let keyspace = engine.keyspace(&arguments.keyspace)?;
-    let versions = keyspace.versions(&engine.snapshot(), &key)?;
+    let view = View::open(context, None, &arguments.keys)?;
+    let versions = view.keyspace(&arguments.keyspace)?.versions(&key)?;
     let row = |version: Version| {
         Ok(Row {
             ts: version.ts,

@@ -7,7 +7,7 @@ use icecore_golden::{error_names, errors};
 use super::*;
 
 error_names!(Error:
-    NoDatabase, Usage, NoSuchKey, UnknownFormat, Input, Row, Stopped, Unsound, Invalid, Engine, Gc,
+    NoDatabase, BackupIsReadOnly, NotOfABackup, Usage, NoSuchKey, UnknownFormat, Input, Row, Stopped, Unsound, Invalid, Engine, Gc,
     Archive, Backup, Restore, Io, Output,
 );
 
@@ -21,6 +21,8 @@ fn all() -> Vec<Error> {
     };
     vec![
         Error::NoDatabase,
+        Error::BackupIsReadOnly,
+        Error::NotOfABackup,
         Error::Usage(text("no key column is named; give --key COLUMN,…")),
         Error::NoSuchKey {
             keyspace: text("bank.accounts"),
@@ -74,7 +76,17 @@ fn only_a_wrong_command_line_ends_with_2() {
         .filter(|e| e.exit_code() == 2)
         .map(name)
         .collect();
-    assert_eq!(usage, ["NoDatabase", "Usage", "UnknownFormat", "Invalid"]);
+    assert_eq!(
+        usage,
+        [
+            "NoDatabase",
+            "BackupIsReadOnly",
+            "NotOfABackup",
+            "Usage",
+            "UnknownFormat",
+            "Invalid"
+        ]
+    );
 }
 
 #[test]

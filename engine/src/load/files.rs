@@ -97,7 +97,7 @@ impl SstFiles {
 }
 
 /// Opens a new scratch database with one column family of versioned rows.
-pub(super) fn scratch_family(path: &Path, settings: &RocksSettings) -> Result<Cf> {
+fn scratch_family(path: &Path, settings: &RocksSettings) -> Result<Cf> {
     let families = vec![
         ("default".to_owned(), CfKind::Meta),
         (

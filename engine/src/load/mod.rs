@@ -3,12 +3,14 @@
 mod bulk;
 mod checkpoint;
 mod files;
+mod reader;
 mod restore;
 mod rewrite;
 mod sst;
 
 pub use bulk::BulkLoad;
 pub use files::{MergedRows, SstFiles};
+pub use reader::{SstCursor, SstFile, SstScratch};
 pub(crate) use restore::Restores;
 pub use restore::{Publish, RestoreScope, RestoringKeyspace};
 pub use sst::{SstSummary, SstWriter};

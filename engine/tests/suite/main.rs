@@ -25,6 +25,7 @@ mod read_only;
 mod reads;
 mod restore;
 mod sst_files;
+mod sst_reader;
 mod transactions;
 mod walk;
 mod window;

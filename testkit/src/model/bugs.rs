@@ -17,6 +17,8 @@ pub enum Bug {
     IncrementalDropsATombstone,
     /// A restore ends one nanosecond early.
     RestoresTooLittle,
+    /// A backup is read in place as of one nanosecond early.
+    ReadsInPlaceTooLittle,
     /// Collection takes no notice of protected timestamps.
     CollectsWhatIsProtected,
     /// The time-bounded iterator leaves out the first instant of its window.

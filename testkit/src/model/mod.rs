@@ -35,6 +35,7 @@ mod chains;
 mod check;
 mod collect;
 mod data;
+mod in_place;
 mod known;
 mod ops;
 mod pool;

@@ -132,6 +132,10 @@ impl World {
             engine.visible(),
         );
         self.look_at(&engine, &known)?;
+        // Opening files costs more than the rest: not each time.
+        if self.dice.one_in(4) || self.bug == Some(Bug::ReadsInPlaceTooLittle) {
+            self.read_in_place(&engine, chain, options, &report)?;
+        }
         if asked.compact {
             for keyspace in engine.keyspaces() {
                 engine.compact(&keyspace)?;

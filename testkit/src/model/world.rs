@@ -1,7 +1,7 @@
 //! An engine, its collections and the model of both, driven by operations.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,6 +152,11 @@ impl World {
     pub(crate) fn new_folder(&mut self) -> PathBuf {
         self.folders += 1;
         self.scratch.path().join(format!("engine-{}", self.folders))
+    }
+
+    /// Where the engines' folders lie.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// The engine.

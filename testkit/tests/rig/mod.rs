@@ -176,6 +176,15 @@ impl Rig {
         held.1 = run(Collection::open(&held.0, options)).unwrap();
     }
 
+    /// The same collection, opened anew: its requests are counted from here.
+    pub fn reopened(&self) -> Collection {
+        run(Collection::open(&self.uri(), store_options(&self.clock))).unwrap()
+    }
+
+    pub fn uri(&self) -> CollectionUri {
+        self.collection.lock().unwrap().0.clone()
+    }
+
     /// Goes on with an empty collection.
     pub fn new_collection(&self) {
         *self.collection.lock().unwrap() = create_collection(&self.clock);
