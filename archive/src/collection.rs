@@ -105,9 +105,7 @@ impl Collection {
             });
             // Before the marker: a sealed collection has a key that opens it from its first moment.
             for wrapping in Wrapping::all(&options.keys, options.passphrase_cost) {
-                let wrapper = wrapping
-                    .wrap(&key, marker.collection_id, marker.created)
-                    .await?;
+                let wrapper = wrapping.wrap(&key, marker.collection_id, &options).await?;
                 unlock::put_wrapper(&store, &wrapper).await?;
             }
             seal = Seal::with(key);
@@ -143,7 +141,7 @@ impl Collection {
             }
             (Some(sealing), false) => {
                 let id = marker.collection_id;
-                Seal::with(unlock::unlock(&store, id, sealing, &options.keys).await?)
+                Seal::with(unlock::unlock(&store, id, sealing, &options).await?)
             }
         };
         Ok(Self::of(store, marker, options, seal))

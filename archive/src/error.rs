@@ -254,6 +254,19 @@ pub enum Error {
         reason: String,
     },
 
+    /// A key-management service did not do what was asked.
+    #[error(
+        "could not {action} with {key}: {reason}; check the key, its policy and the credentials, then run again"
+    )]
+    KeyService {
+        /// What was asked.
+        action: &'static str,
+        /// The key's URI, without credentials.
+        key: String,
+        /// What it answered.
+        reason: String,
+    },
+
     /// A sealed object that does not open.
     #[error(
         "{path} is not what was sealed there: {reason}; restore it from a copy, and find out who changed it"

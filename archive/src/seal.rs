@@ -6,8 +6,9 @@
 //! encrypted in chunks ([`object`], [`stream`]). The object's role and place go into its key, so that an
 //! object that was moved does not open.
 //!
-//! `docs/format/sealing.md` describes every byte. All but [`unlock`] and [`kms`] is free of I/O.
+//! `docs/format/sealing.md` describes every byte. All but [`unlock`], [`kms`] and [`aws`] is free of I/O.
 
+mod aws;
 mod keys;
 pub(crate) mod kms;
 pub(crate) mod object;

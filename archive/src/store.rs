@@ -36,6 +36,7 @@ pub use observe::{Outcome, Verb};
 pub(crate) use file::sync_dir;
 pub(crate) use objects::{PutOnce, Store};
 pub(crate) use retry::{no_answer, pause};
+pub(crate) use s3::AwsAccess;
 pub(crate) use transient::{Redactor, is_transient};
 
 use crate::error::Result;

@@ -15,7 +15,7 @@ pub(crate) struct KeyArguments {
     /// The collection is sealed: a file that holds its passphrase
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// The collection is sealed: its key, file:/path or env:NAME; may be given several times
+    /// The collection is sealed: its key, file:/path, env:NAME or aws-kms:///KEY; may be given several times
     #[arg(long, value_name = "URI")]
     kms: Vec<KmsArgument>,
 }

@@ -36,7 +36,8 @@ pub struct RestoreOptions {
     /// Only the keyspaces with their settings come back, none of their rows. They are empty from the
     /// target on, and reads before it are refused, whatever `history` says. Default: rows too.
     pub schema_only: bool,
-    /// Refuse a chain whose newest manifest has another hash.
+    /// Refuse a chain whose newest manifest has another hash. With an earlier time to restore, the manifests
+    /// in between are read too: the newest vouches for them.
     pub expect_head: Option<ContentHash>,
     /// Read what came back before anyone sees it, tell its fingerprints, and refuse to publish what differs
     /// from those in the manifests. Default no.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use icecore_archive::plan::{Link, Target, check_links};
-use icecore_archive::{Chain, Collection, FullPath, Manifest, blocking};
+use icecore_archive::{Chain, Collection, FullPath, LayerEntry, Manifest, blocking};
 use icecore_engine::{Engine, Publish, RestoreScope, RestoringKeyspace};
 use icecore_mvcc::{Fingerprint, Timestamp};
 
@@ -135,8 +135,9 @@ pub(crate) async fn read_chain(
     let chain = collection.open_chain(&options.from).await?;
     check_head(collection, &chain, options).await?;
     let target = options.as_of.map_or(Target::Latest, Target::At);
-    let layers = icecore_archive::plan::chain(chain.layers(), target)?;
-    let manifests: Vec<Manifest> = stream::iter(&layers)
+    let wanted = icecore_archive::plan::chain(chain.layers(), target)?;
+    let layers = vouched(&chain, &wanted, options)?;
+    let mut manifests: Vec<Manifest> = stream::iter(&layers)
         .map(|layer| collection.read_layer(layer))
         .buffered(options.threads.max(8))
         .try_collect()
@@ -147,12 +148,29 @@ pub(crate) async fn read_chain(
         .map(|(manifest, layer)| Link::of(manifest, layer.manifest_hash))
         .collect();
     check_links(&links)?;
-    let end = layers.last().ok_or(icecore_archive::Error::EmptyChain)?.end;
+    manifests.truncate(wanted.len());
+    let end = wanted.last().ok_or(icecore_archive::Error::EmptyChain)?.end;
     Ok((
         chain.full().clone(),
         manifests,
         options.as_of.unwrap_or(end),
     ))
+}
+
+/// The layers to read: those to apply, and if the head is known, what follows them up to it. By the hashes
+/// of their parents it vouches for all before it, which the index does not.
+fn vouched(
+    chain: &Chain,
+    wanted: &[LayerEntry],
+    options: &RestoreOptions,
+) -> Result<Vec<LayerEntry>> {
+    if options.expect_head.is_some() {
+        let all = icecore_archive::plan::chain(chain.layers(), Target::Latest)?;
+        if all.starts_with(wanted) {
+            return Ok(all);
+        }
+    }
+    Ok(wanted.to_vec())
 }
 
 /// The head must be the layer that is expected, or one that stands for it and for nothing after it.

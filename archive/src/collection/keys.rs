@@ -83,8 +83,8 @@ impl Collection {
     /// Makes a wrapper for another key, without storing it: what [`Collection::add_key`] would do.
     ///
     /// # Errors
-    /// [`Error::Unsealed`]; [`Error::TooManyKeys`]; [`Error::InvalidKey`] and [`Error::LocalFile`] for
-    /// what is wrong with the key.
+    /// [`Error::Unsealed`]; [`Error::TooManyKeys`]; [`Error::InvalidKey`], [`Error::LocalFile`] and
+    /// [`Error::KeyService`] for what is wrong with the key.
     pub async fn check_new_key(&self, key: &NewKey) -> Result<()> {
         self.wrap(key).await.map(|_| ())
     }
@@ -119,8 +119,7 @@ impl Collection {
             }
             NewKey::Kms(uri) => Wrapping::Kms(uri.clone()),
         };
-        let now = self.options().clock.now();
-        wrapping.wrap(own, self.id(), now).await
+        wrapping.wrap(own, self.id(), self.options()).await
     }
 
     /// Checks that a key may be removed: that one of the keys which this collection was opened with opens
@@ -142,7 +141,7 @@ impl Collection {
     #[tracing::instrument(skip_all, fields(%id))]
     pub async fn remove_key(&self, id: KeyId) -> Result<KeyEntry> {
         let wrapper = self.removable(id).await?;
-        self.store().remove(&wrapper::path(id)).await?;
+        self.store().remove(&wrapper::path(self.id(), id)).await?;
         if self
             .removable_beside(id, &self.wrappers().await?)
             .await
@@ -175,7 +174,7 @@ impl Collection {
             .filter(|wrapper| wrapper.id != id)
             .cloned()
             .collect();
-        let opened = unlock::open_any(&others, &self.options().keys).await?;
+        let opened = unlock::open_any(&others, self.options()).await?;
         match opened.is_some() {
             true => Ok(()),
             false => Err(self.last_key(id)),

@@ -14,7 +14,7 @@ error_names!(Error:
     NewerFormat, NoBackups, NoSuchBackup, LayerExists, NestedSubdirectory, NoFreeSubdirectory,
     EmptyWindow, ChainExtended, ChainExpired, RunRemoved, WriteConflict, WriteLost, ManifestMissing, BadMagic, Truncated,
     TrailingBytes, FrameChecksum, TooLarge, InvalidManifest, HashMismatch, MissingObject,
-    KeysNeeded, NotSealed, NoKeyWrapper, WrongKey, Unsealed, NoSuchKey, LastKey, TooManyKeys, InvalidKey, Tampered, BrokenChain,
+    KeysNeeded, NotSealed, NoKeyWrapper, WrongKey, Unsealed, NoSuchKey, LastKey, TooManyKeys, InvalidKey, KeyService, Tampered, BrokenChain,
     CorruptFile, EmptyChain, OutsideCoverage, ChainGap, NotInHistory,
 );
 
@@ -120,6 +120,11 @@ fn all() -> Vec<Error> {
         Error::InvalidKey {
             key: text("file:/etc/key"),
             reason: text("a key is 32 bytes, or 64 hex digits"),
+        },
+        Error::KeyService {
+            action: "decrypt",
+            key: text("aws-kms:///alias/backup?region=eu-west-1"),
+            reason: text("400 DisabledException alias/backup is disabled."),
         },
         Error::Tampered {
             path: manifest(),

@@ -4,13 +4,19 @@
 //! |---|---|
 //! | `file:/absolute/path` | 32 bytes or 64 hex digits in a file |
 //! | `env:NAME` | 64 hex digits in a variable of the environment |
+//! | `aws-kms:///KEY?region=REGION` | a key of AWS Key Management Service, by id, ARN or `alias/NAME` |
+//!
+//! `aws-kms` takes the parameters `AWS_ENDPOINT`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+//! `AWS_SESSION_TOKEN`, percent-encoded, as `s3` does; what they leave out comes from the environment.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::aws::AwsKey;
 use super::raw_key;
 use super::secret::Secret;
+use super::wrapper::{AWS_KIND, KEY_KIND};
 use crate::error::{Error, Result};
 
 /// Names a key that wraps the key of a collection. Displays, and debugs, without credentials.
@@ -32,16 +38,35 @@ pub(super) enum Place {
     File(PathBuf),
     /// A variable that holds the key.
     Variable(String),
+    /// A key of AWS KMS.
+    Aws(AwsKey),
 }
 
 impl KmsUri {
-    /// Reads a key that users keep themselves.
-    pub(super) fn read(&self) -> Result<Secret> {
+    /// How to come by it.
+    pub(super) fn source(&self) -> Result<Source<'_>> {
         match &self.0 {
-            Place::File(path) => raw_key::from_file(path, &self.to_string()),
-            Place::Variable(name) => raw_key::from_variable(name, &self.to_string()),
+            Place::File(path) => raw_key::from_file(path, &self.to_string()).map(Source::Key),
+            Place::Variable(name) => {
+                raw_key::from_variable(name, &self.to_string()).map(Source::Key)
+            }
+            Place::Aws(key) => Ok(Source::Aws(key)),
         }
     }
+
+    /// The kind of the wrappers that it makes and opens.
+    pub(super) const fn kind(&self) -> &'static str {
+        match &self.0 {
+            Place::File(_) | Place::Variable(_) => KEY_KIND,
+            Place::Aws(_) => AWS_KIND,
+        }
+    }
+}
+
+/// A key, or who has it.
+pub(super) enum Source<'a> {
+    Key(Secret),
+    Aws(&'a AwsKey),
 }
 
 impl FromStr for KmsUri {
@@ -82,19 +107,23 @@ impl FromStr for KmsUri {
                     ))
                 }
             }
+            "aws-kms" => AwsKey::parse(text)
+                .map(|key| Self(Place::Aws(key)))
+                .map_err(|reason| invalid(&reason)),
             _ => Err(invalid(FORMS)),
         }
     }
 }
 
 /// The forms that there are.
-const FORMS: &str = "it must look like file:/path or env:NAME";
+const FORMS: &str = "it must look like file:/path, env:NAME or aws-kms:///KEY?region=REGION";
 
 impl fmt::Display for KmsUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::File(path) => write!(f, "file:{}", path.display()),
             Place::Variable(name) => write!(f, "env:{name}"),
+            Place::Aws(key) => key.fmt(f),
         }
     }
 }

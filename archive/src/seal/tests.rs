@@ -110,7 +110,7 @@ fn the_golden_wrappers_open() {
         .iter()
         .zip(wrappers())
     {
-        let read = Wrapper::decode(label().id, stored.as_str().unwrap().as_bytes()).unwrap();
+        let read = Wrapper::decode(label(), stored.as_str().unwrap().as_bytes()).unwrap();
         assert_eq!(read, wrapper);
     }
 }
@@ -129,7 +129,7 @@ fn a_wrapper_that_asks_for_too_much_is_refused_before_it_is_paid() {
         let changed = json.replace(right, hostile);
         assert_ne!(changed, json);
         let stored = format!("{changed}\n{:08x}\n", crc32fast::hash(changed.as_bytes()));
-        let reason = Wrapper::decode(label().id, stored.as_bytes()).unwrap_err();
+        let reason = Wrapper::decode(label(), stored.as_bytes()).unwrap_err();
         assert!(reason.contains("it must lie between"), "{reason}");
     }
 }

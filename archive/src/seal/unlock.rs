@@ -1,17 +1,16 @@
 //! Opening a sealed collection with one of its keys, and wrapping its key for another.
 
-use icecore_mvcc::Timestamp;
-use object_store::path::Path;
-
+use super::aws::{AwsKey, Kms};
 use super::keys::{Keys, Passphrase};
-use super::kms::KmsUri;
+use super::kms::{KmsUri, Source};
 use super::passphrase::PassphraseCost;
 use super::secret::{CollectionKey, Secret};
-use super::wrapper::{self, KEY_KIND, KEYS_PREFIX, Label, Method, PASSPHRASE_KIND, Wrapper};
+use super::wrapper::{self, Label, Method, PASSPHRASE_KIND, Wrapper};
 use crate::error::{Error, Result};
 use crate::ids::{CollectionId, KeyId};
 use crate::local::blocking;
 use crate::marker::{COLLECTION_PATH, MAX_MARKER_BYTES, Sealing};
+use crate::options::StoreOptions;
 use crate::store::Store;
 
 /// The most wrappers of a collection: so many are read.
@@ -26,11 +25,10 @@ pub(crate) struct Wrappers {
     pub(crate) damaged: Vec<Error>,
 }
 
-/// Reads the wrappers of that collection. What others left behind who were creating it at the same time
-/// is passed over.
+/// Reads the wrappers of that collection.
 pub(crate) async fn read_wrappers(store: &Store, collection: CollectionId) -> Result<Wrappers> {
     let mut wrappers = Wrappers::default();
-    let listed = store.list(&Path::from(KEYS_PREFIX)).await?;
+    let listed = store.list(&wrapper::prefix(collection)).await?;
     for object in listed.iter().take(MAX_WRAPPERS) {
         // Of a kind that came later: no wrapper of ours.
         let Some(id) = object
@@ -45,13 +43,15 @@ pub(crate) async fn read_wrappers(store: &Store, collection: CollectionId) -> Re
             location: store.location().to_owned(),
             reason,
         };
-        let parse = |stored: &[u8]| Wrapper::decode(id, stored).map_err(damaged);
+        let label = Label {
+            id,
+            collection_id: collection,
+        };
+        let parse = |stored: &[u8]| Wrapper::decode(label, stored).map_err(damaged);
         match store.read(&object.location, MAX_MARKER_BYTES, parse).await {
-            Ok(Some(wrapper)) if wrapper.collection_id == collection => {
-                wrappers.sound.push(wrapper)
-            }
-            // Someone else's, or removed meanwhile.
-            Ok(_) => {}
+            Ok(Some(wrapper)) => wrappers.sound.push(wrapper),
+            // Removed meanwhile.
+            Ok(None) => {}
             Err(error @ (Error::DamagedMarker { .. } | Error::TooLarge { .. })) => {
                 wrappers.damaged.push(error);
             }
@@ -66,11 +66,12 @@ pub(crate) async fn unlock(
     store: &Store,
     collection: CollectionId,
     sealing: &Sealing,
-    keys: &Keys,
+    options: &StoreOptions,
 ) -> Result<CollectionKey> {
+    let keys = &options.keys;
     let wrappers = read_wrappers(store, collection).await?;
-    let mut attempt = Attempt::new(&wrappers.sound);
-    let key = attempt.by_any(keys).await?;
+    let mut attempt = Attempt::new(&wrappers.sound, options);
+    let key = attempt.by_any().await?;
     let Some(secret) = key else {
         return Err(attempt.refusal(store, keys, wrappers.damaged.into_iter().next()));
     };
@@ -85,13 +86,24 @@ pub(crate) async fn unlock(
 }
 
 /// What the first wrapper holds that one of the keys opens; `None` if there is none.
-pub(crate) async fn open_any(wrappers: &[Wrapper], keys: &Keys) -> Result<Option<Secret>> {
-    Attempt::new(wrappers).by_any(keys).await
+///
+/// # Errors
+/// If there is none, why a key could not be asked.
+pub(crate) async fn open_any(
+    wrappers: &[Wrapper],
+    options: &StoreOptions,
+) -> Result<Option<Secret>> {
+    let mut attempt = Attempt::new(wrappers, options);
+    match (attempt.by_any().await?, attempt.failures.into_iter().next()) {
+        (None, Some(failure)) => Err(failure),
+        (key, _) => Ok(key),
+    }
 }
 
 /// One attempt to open a collection.
 struct Attempt<'a> {
     wrappers: &'a [Wrapper],
+    options: &'a StoreOptions,
     /// Whether there was a wrapper that some key could have been for.
     tried: bool,
     /// Keys that could not be asked.
@@ -99,16 +111,18 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    const fn new(wrappers: &'a [Wrapper]) -> Self {
+    const fn new(wrappers: &'a [Wrapper], options: &'a StoreOptions) -> Self {
         Self {
             wrappers,
+            options,
             tried: false,
             failures: Vec::new(),
         }
     }
 
     /// The keys that cost least to try go first.
-    async fn by_any(&mut self, keys: &Keys) -> Result<Option<Secret>> {
+    async fn by_any(&mut self) -> Result<Option<Secret>> {
+        let keys = &self.options.keys;
         for uri in &keys.kms {
             if let Some(key) = self.by_kms(uri).await? {
                 return Ok(Some(key));
@@ -123,17 +137,36 @@ impl<'a> Attempt<'a> {
     }
 
     async fn by_kms(&mut self, uri: &KmsUri) -> Result<Option<Secret>> {
-        let wrapping = match uri.read() {
-            Ok(wrapping) => wrapping,
-            Err(error) => {
-                self.failures.push(error);
-                return Ok(None);
-            }
+        let opened = match uri.source() {
+            Ok(Source::Key(wrapping)) => self.by_key(&wrapping),
+            Ok(Source::Aws(key)) => self.by_aws(key).await,
+            Err(failure) => Err(failure),
         };
+        // Another key may do.
+        Ok(opened.unwrap_or_else(|failure| {
+            self.failures.push(failure);
+            None
+        }))
+    }
+
+    fn by_key(&mut self, wrapping: &Secret) -> Result<Option<Secret>> {
         for wrapper in self.wrappers {
             if let Method::Key { wrapped, .. } = &wrapper.method {
                 self.tried = true;
-                if let Some(key) = wrapped.unwrap(wrapper.label(), &wrapping)? {
+                if let Some(key) = wrapped.unwrap(wrapper.label(), wrapping)? {
+                    return Ok(Some(key));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn by_aws(&mut self, key: &AwsKey) -> Result<Option<Secret>> {
+        let service = Kms::new(key, self.options)?;
+        for wrapper in self.wrappers {
+            if let Method::AwsKms { ciphertext, .. } = &wrapper.method {
+                self.tried = true;
+                if let Some(key) = service.unwrap(wrapper.label(), ciphertext).await? {
                     return Ok(Some(key));
                 }
             }
@@ -173,9 +206,9 @@ impl<'a> Attempt<'a> {
         if self.tried {
             return Error::WrongKey { location };
         }
-        let mut given = Vec::new();
-        given.extend((!keys.kms.is_empty()).then_some(KEY_KIND));
+        let mut given: Vec<&str> = keys.kms.iter().map(KmsUri::kind).collect();
         given.extend((!keys.passphrases.is_empty()).then_some(PASSPHRASE_KIND));
+        given.dedup();
         let mut there: Vec<&str> = self.wrappers.iter().map(|w| w.method.kind()).collect();
         there.sort_unstable();
         there.dedup();
@@ -211,27 +244,32 @@ impl Wrapping {
         self,
         key: &CollectionKey,
         collection_id: CollectionId,
-        created: Timestamp,
+        options: &StoreOptions,
     ) -> Result<Wrapper> {
         let label = Label {
             id: KeyId::random(),
             collection_id,
         };
         let method = match self {
-            Self::Kms(uri) => label.by_key(key, &uri.read()?, uri.to_string(), rand::random())?,
+            Self::Kms(uri) => match uri.source()? {
+                Source::Key(wrapping) => {
+                    label.by_key(key, &wrapping, uri.to_string(), rand::random())?
+                }
+                Source::Aws(aws) => Kms::new(aws, options)?.wrap(label, key).await?,
+            },
             Self::Passphrase(passphrase, cost) => {
                 let key = CollectionKey::new(collection_id, key.secret().clone());
                 let random = (rand::random(), rand::random());
                 blocking(move || label.by_passphrase(&key, &passphrase, cost, random)).await?
             }
         };
-        Ok(label.wrapper(created, method))
+        Ok(label.wrapper(options.clock.now(), method))
     }
 }
 
 /// Puts a new wrapper into the collection.
 pub(crate) async fn put_wrapper(store: &Store, wrapper: &Wrapper) -> Result<()> {
-    let path = wrapper::path(wrapper.id);
+    let path = wrapper::path(wrapper.collection_id, wrapper.id);
     store
         .put_mine(&path, wrapper.encode()?, MAX_MARKER_BYTES)
         .await

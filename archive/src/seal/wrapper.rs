@@ -17,8 +17,11 @@ use crate::error::Result;
 use crate::ids::{CollectionId, KeyId};
 use crate::marker::content;
 
-/// Where wrappers lie.
-pub(crate) const KEYS_PREFIX: &str = "metadata/keys";
+/// Where the wrappers of a collection lie. Others who were making one there at the same time have a place of
+/// their own: what they leave behind is in nobody's way.
+pub(crate) fn prefix(collection: CollectionId) -> Path {
+    Path::from(format!("metadata/keys/{collection}"))
+}
 
 /// The format version that is written, and the newest that is read.
 const FORMAT_VERSION: u64 = 1;
@@ -58,6 +61,15 @@ pub(crate) enum Method {
         #[serde(flatten)]
         wrapped: Wrapped,
     },
+    /// By AWS Key Management Service.
+    AwsKms {
+        /// The URI it was given by, without credentials.
+        uri: String,
+        /// The key that the service used.
+        key_arn: String,
+        /// What the service made of the key: base64, as it gave it.
+        ciphertext: String,
+    },
 }
 
 /// The key, encrypted.
@@ -75,6 +87,7 @@ impl Method {
         match self {
             Self::Passphrase { .. } => PASSPHRASE_KIND,
             Self::Key { .. } => KEY_KIND,
+            Self::AwsKms { .. } => AWS_KIND,
         }
     }
 }
@@ -84,7 +97,7 @@ impl Method {
     pub(crate) fn uri(&self) -> Option<&str> {
         match self {
             Self::Passphrase { .. } => None,
-            Self::Key { uri, .. } => Some(uri),
+            Self::Key { uri, .. } | Self::AwsKms { uri, .. } => Some(uri),
         }
     }
 }
@@ -95,8 +108,11 @@ pub(super) const PASSPHRASE_KIND: &str = "passphrase";
 /// What messages call wrappers of keys in files and variables.
 pub(super) const KEY_KIND: &str = "key";
 
+/// What messages call wrappers of AWS KMS.
+pub(super) const AWS_KIND: &str = "aws-kms";
+
 /// What is wrapped for whom: authenticated with the wrapped key.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Label {
     pub(crate) id: KeyId,
     pub(crate) collection_id: CollectionId,
@@ -197,11 +213,11 @@ impl Wrapper {
         content::encode(self)
     }
 
-    /// Reads what lies at the path of that id.
+    /// Reads what lies at the path of that label.
     ///
     /// # Errors
     /// What is wrong with it, in one line. What it says of the cost of a passphrase is within bounds.
-    pub(crate) fn decode(id: KeyId, stored: &[u8]) -> Result<Self, String> {
+    pub(crate) fn decode(label: Label, stored: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Version {
             format_version: u64,
@@ -213,8 +229,9 @@ impl Wrapper {
             ));
         }
         let wrapper: Self = content::decode(stored)?;
-        if wrapper.id != id {
-            return Err(format!("it was stored as {}", wrapper.id));
+        if wrapper.label() != label {
+            let (id, collection) = (wrapper.id, wrapper.collection_id);
+            return Err(format!("it is that of {id} of collection {collection}"));
         }
         if let Method::Passphrase { argon2id, .. } = &wrapper.method {
             argon2id.validate()?;
@@ -224,6 +241,6 @@ impl Wrapper {
 }
 
 /// Where a wrapper lies.
-pub(crate) fn path(id: KeyId) -> Path {
-    Path::from(format!("{KEYS_PREFIX}/{id}"))
+pub(crate) fn path(collection: CollectionId, id: KeyId) -> Path {
+    Path::from(format!("metadata/keys/{collection}/{id}"))
 }

@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
-use object_store::{ClientConfigKey, ObjectStore};
+use object_store::aws::{
+    AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, S3ConditionalPut,
+};
+use object_store::{ClientConfigKey, ClientOptions, ObjectStore};
 
 use super::cloud::{self, Bucket};
 use super::settings::{Given, Key, Settings};
+use super::transient::{Redactor, one_line};
 use crate::error::Result;
 use crate::options::StoreOptions;
 use crate::uri::{Parameters, Service};
@@ -143,6 +146,40 @@ pub(super) fn open(
         .build()
         .map_err(|error| bucket.failed(settings, &error))?;
     Ok(bucket.below(store))
+}
+
+/// Who is asking AWS, and how it is reached: for its other services.
+pub(crate) struct AwsAccess {
+    pub(crate) credentials: AwsCredentialProvider,
+    pub(crate) client: ClientOptions,
+    pub(crate) redactor: Redactor,
+}
+
+impl AwsAccess {
+    /// As the parameters say, and where they are silent the environment. Sends nothing yet.
+    pub(crate) fn find(
+        parameters: &Parameters,
+        region: &str,
+        plain_http: bool,
+        options: &StoreOptions,
+    ) -> Result<Self, String> {
+        let settings = settings(parameters);
+        let redactor = settings.redactor();
+        let client = cloud::client(&settings, plain_http, options);
+        let client = client.map_err(|error| error.to_string())?;
+        let mut builder = AmazonS3Builder::new().with_client_options(client.clone());
+        for (key, value) in settings.of_the_store() {
+            builder = builder.with_config(key, value);
+        }
+        // The credentials are the same for every bucket.
+        let store = builder.with_region(region).with_bucket_name("none").build();
+        let store = store.map_err(|error| redactor.clean(&one_line(&error)))?;
+        Ok(Self {
+            credentials: store.credentials().clone(),
+            client,
+            redactor,
+        })
+    }
 }
 
 #[cfg(test)]

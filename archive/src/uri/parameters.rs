@@ -141,6 +141,13 @@ impl Parameters {
         of_identity.any(|(name, _)| self.has(name))
     }
 
+    /// Without that one.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        let mut others = self.0.clone();
+        others.remove(name);
+        Self(others)
+    }
+
     /// Without what says who is asking.
     pub(super) fn without_identity(&self, service: Service) -> Self {
         let place = |name: &str| {
@@ -164,7 +171,7 @@ impl Parameters {
     }
 
     /// Says what is missing or contradicts itself, without repeating a value.
-    pub(super) fn check(&self, service: Service) -> Result<(), String> {
+    pub(crate) fn check(&self, service: Service) -> Result<(), String> {
         match service {
             Service::S3 => self.check_s3(),
             Service::Azure => self.check_azure(),

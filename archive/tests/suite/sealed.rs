@@ -250,3 +250,93 @@ async fn two_who_create_it_at_once_open_the_same_collection() {
         Err(Error::WrongKey { .. })
     ));
 }
+
+/// Collects everything that metrics are told, as text.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<String>>);
+
+impl Told {
+    fn tell(&self, key: &metrics::Key) {
+        self.0.lock().unwrap().push_str(&format!("{key:?}\n"));
+    }
+}
+
+impl metrics::Recorder for Told {
+    fn describe_counter(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn describe_gauge(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn describe_histogram(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn register_counter(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        self.tell(key);
+        metrics::Counter::noop()
+    }
+    fn register_gauge(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        self.tell(key);
+        metrics::Gauge::noop()
+    }
+    fn register_histogram(
+        &self,
+        key: &metrics::Key,
+        _: &metrics::Metadata<'_>,
+    ) -> metrics::Histogram {
+        self.tell(key);
+        metrics::Histogram::noop()
+    }
+}
+
+#[test]
+fn metrics_errors_and_debug_texts_hold_no_passphrase_and_no_key() {
+    const CANARY: &str = "CANARY-passphrase";
+    let told = Told::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let texts = metrics::with_local_recorder(&told, || {
+        runtime.block_on(async {
+            let (uri, files) = (memory_uri(), Files::new());
+            let path = files.path("key");
+            std::fs::write(&path, "ca4a51e5".repeat(8)).unwrap();
+            let key: icecore_archive::KmsUri = format!("file:{}", path.display()).parse().unwrap();
+            let keys = passphrase(CANARY).with_kms(key.clone());
+            let options = with(keys);
+            let made = Collection::create_or_open(&uri, options.clone()).await.unwrap();
+            let writer = made.begin_full(FULL_END, None).await.unwrap();
+            let put = writer.put_file(&files.make("a", 5_000)).await.unwrap();
+            let manifest = manifest(&made, &writer, ChainId::random(), &[put]);
+            let entry = writer.commit(manifest.clone()).await.unwrap();
+            let (_, file) = manifest.files().next().unwrap();
+            made.fetch(&entry.path, file, &files.path("b")).await.unwrap();
+            let new = icecore_archive::NewKey::Kms(key);
+            let added = made.add_key(&new).await.unwrap();
+            let refused = open(&uri, passphrase("CANARY-wrong")).await.unwrap_err();
+            let reader = made.file_reader(&entry.path, file).unwrap();
+            reader.read(0..10).await.unwrap();
+            let passphrase = Passphrase::new(CANARY.as_bytes().to_vec()).unwrap();
+            let last = made.remove_key(added.id).await;
+            format!("{made:?} {options:?} {new:?} {added:?} {refused} {refused:?} {reader:?} {passphrase:?} {last:?}")
+        })
+    });
+    let all = format!("{texts}\n{}", told.0.lock().unwrap());
+    assert!(all.contains("icecore_archive"), "{all}");
+    for canary in ["CANARY", "ca4a51e5", "202, 74, 81, 229"] {
+        assert!(!all.contains(canary), "{all}");
+    }
+}

@@ -2,11 +2,12 @@
 //!
 //! [`process`] is what every server needs: a start that retries with other ports, a wait until it
 //! answers, and an end whatever becomes of the test. [`seaweedfs`] speaks S3, [`azurite`] Azure's protocol,
-//! [`fake_gcs`] Google's.
+//! [`fake_gcs`] Google's, [`moto`] that of AWS KMS.
 
 pub mod azurite;
 pub mod fake_gcs;
 mod gcs_xml;
+pub mod moto;
 pub mod process;
 pub mod seaweedfs;
 

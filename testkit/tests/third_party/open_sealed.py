@@ -108,8 +108,9 @@ def open_collection(folder, key_path, passphrase_path):
     marker = read_marker(read("metadata/COLLECTION"))
     collection = uuid.UUID(marker["collection_id"]).bytes
     kinds, keys = set(), set()
-    for name in os.listdir(os.path.join(folder, "metadata/keys")):
-        wrapper = read_marker(read("metadata/keys/" + name))
+    wrappers = "metadata/keys/" + marker["collection_id"]
+    for name in os.listdir(os.path.join(folder, wrappers)):
+        wrapper = read_marker(read(wrappers + "/" + name))
         assert wrapper["id"] == name and wrapper["collection_id"] == marker["collection_id"]
         kinds.add(wrapper["kind"])
         keys.add(unwrap(wrapper, key_file, passphrase))

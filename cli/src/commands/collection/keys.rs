@@ -52,7 +52,7 @@ struct NewKeyArguments {
     /// Add the passphrase in this file
     #[arg(long, value_name = "FILE")]
     new_passphrase_file: Option<PathBuf>,
-    /// Add this key: file:/path or env:NAME
+    /// Add this key: file:/path, env:NAME or aws-kms:///KEY
     #[arg(long, value_name = "URI")]
     new_kms: Option<KmsArgument>,
 }
