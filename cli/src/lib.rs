@@ -29,6 +29,7 @@ mod keys;
 pub mod load;
 mod output;
 mod timeline;
+mod uri;
 mod view;
 
 use std::io::IsTerminal;

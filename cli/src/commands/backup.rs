@@ -16,11 +16,12 @@ use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
     time,
 };
+use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
     /// The collection: file:///folder, s3://bucket/prefix; it is made where there is none
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", value_parser = UriParser)]
     into: CollectionUri,
     #[command(flatten)]
     keys: KeyArguments,

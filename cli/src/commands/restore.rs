@@ -22,11 +22,12 @@ use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
     time,
 };
+use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArguments {
     /// The collection
-    #[arg(long, value_name = "URI", required_unless_present = "abandon")]
+    #[arg(long, value_name = "URI", value_parser = UriParser, required_unless_present = "abandon")]
     from: Option<CollectionUri>,
     #[command(flatten)]
     keys: KeyArguments,

@@ -14,11 +14,12 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::keys::KeyArguments;
 use crate::output::{Bar, Record, human_bytes, human_count, human_rate, plural, time};
+use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
     /// The collection
-    #[arg(long = "in", value_name = "URI")]
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
     collection: CollectionUri,
     #[command(flatten)]
     keys: KeyArguments,

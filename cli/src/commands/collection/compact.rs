@@ -17,11 +17,12 @@ use crate::keys::KeyArguments;
 use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, time,
 };
+use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompactArguments {
     /// The collection
-    #[arg(long = "in", value_name = "URI")]
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
     collection: CollectionUri,
     #[command(flatten)]
     keys: KeyArguments,

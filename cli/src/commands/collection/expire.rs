@@ -16,11 +16,12 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::keys::KeyArguments;
 use crate::output::{Record, human_bytes, human_count, plural, time};
+use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExpireArguments {
     /// The collection
-    #[arg(long = "in", value_name = "URI")]
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
     collection: CollectionUri,
     /// Keep the newest N fulls of each source, with their incrementals
     #[arg(long, value_name = "N")]

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::keys::{KeyArguments, KmsArgument};
 use crate::output::{Record, or_dash, time};
+use crate::uri::UriParser;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
@@ -28,14 +29,14 @@ pub(crate) enum KeysCommand {
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
     /// The collection
-    #[arg(long = "in", value_name = "URI")]
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
     collection: CollectionUri,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArguments {
     /// The collection
-    #[arg(long = "in", value_name = "URI")]
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
     collection: CollectionUri,
     #[command(flatten)]
     keys: KeyArguments,
@@ -60,7 +61,7 @@ struct NewKeyArguments {
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArguments {
     /// The collection
-    #[arg(long = "in", value_name = "URI")]
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
     collection: CollectionUri,
     #[command(flatten)]
     keys: KeyArguments,

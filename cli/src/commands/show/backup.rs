@@ -23,11 +23,12 @@ use crate::keys::KeyArguments;
 use crate::output::{
     Record, human_bytes, human_count, optional_time, or_dash, plural, since_epoch, time,
 };
+use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
     /// The collection
-    #[arg(long = "in", value_name = "URI")]
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
     collection: CollectionUri,
     #[command(flatten)]
     keys: KeyArguments,

@@ -9,11 +9,12 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::keys::KeyArguments;
 use crate::output::{Record, human_bytes, human_count, optional_time, or_dash, since_epoch, time};
+use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupsArguments {
     /// The collection
-    #[arg(long = "in", value_name = "URI")]
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
     collection: CollectionUri,
     #[command(flatten)]
     keys: KeyArguments,
