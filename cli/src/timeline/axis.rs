@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(labels(60), ["15:53:40", "15:53:50"]);
         assert_eq!(labels(3600), ["16:00", "16:10"]);
         assert_eq!(labels(5 * 86_400), ["00:00", "12:00"]);
-        assert_eq!(labels(30 * 86_400), ["2022-02-10", "2022-02-15"]);
+        // Every five days since 1970.
+        assert_eq!(labels(30 * 86_400), ["2022-02-12", "2022-02-17"]);
     }
 }
