@@ -1,10 +1,13 @@
 //! What a transfer needs of this machine: a staging folder, and threads that may block.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
+use crate::hash::{Digest, Digester};
 
 /// A folder for files on their way to or from a collection; removed with all that is in it when dropped.
 #[derive(Debug)]
@@ -47,6 +50,37 @@ fn staging(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
+/// Whether a local file holds exactly these bytes; `false` where there is none. Reads it whole, and
+/// blocks meanwhile.
+///
+/// # Errors
+/// [`Error::LocalFile`] when it cannot be read.
+pub fn holds(path: &Path, expected: &Digest) -> Result<bool> {
+    let failed = |error: std::io::Error| Error::LocalFile {
+        action: "read",
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    if file.metadata().map_err(failed)?.len() != expected.bytes {
+        return Ok(false);
+    }
+    let mut digester = Digester::default();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(digester.finish() == *expected),
+            Ok(read) => digester.update(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
 /// Runs blocking work on tokio's blocking threads; a panic there is an error here.
 ///
 /// # Errors
@@ -85,6 +119,24 @@ mod tests {
         assert!(!path.exists());
         let nowhere = StagingFolder::new(&path, "backup");
         assert!(matches!(nowhere, Err(Error::Staging { .. })));
+    }
+
+    #[test]
+    fn a_file_holds_its_bytes_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.sst");
+        let mut digester = Digester::default();
+        digester.update(b"all of it");
+        let digest = digester.finish();
+        assert!(!holds(&path, &digest).unwrap(), "there is none");
+        for (content, same) in [
+            ("all of it", true),
+            ("all of i", false),
+            ("all of If", false),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(holds(&path, &digest), Ok(same), "{content}");
+        }
     }
 
     #[tokio::test]

@@ -124,6 +124,7 @@ impl Engine {
         }
         let engine = Self::assemble(folder, options, settings, db, meta, &families, false)?;
         engine.drop_orphans(&families)?;
+        engine.drop_stale_staging()?;
         *engine.inner.housekeeper.lock() = Some(Housekeeper::start(Rounds {
             catalog: Arc::clone(&engine.inner.catalog),
             system: Arc::clone(&engine.inner.system),
@@ -308,7 +309,8 @@ impl Engine {
         self.inner.folder.dir()
     }
 
-    /// A folder for files on their way in or out. Emptied when the database is opened.
+    /// A folder for files on their way in or out. Emptied when the database is opened, but for
+    /// [`Engine::restore_staging_dir`] of restores that are unfinished.
     pub fn staging_dir(&self) -> &Path {
         self.inner.folder.staging()
     }

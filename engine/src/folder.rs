@@ -5,7 +5,8 @@
 //! DIR/ICECORE.creating   there only while a database is being created
 //! DIR/LOCK               locked exclusively by a writer, shared by read-only opens
 //! DIR/data/              RocksDB
-//! DIR/staging/           files on their way in or out; emptied by each open for writing
+//! DIR/staging/           files on their way in or out; emptied by each open for writing, but for what
+//!                        unfinished restores fetched
 //! ```
 //!
 //! Creation: lock, `ICECORE.creating`, RocksDB, `ICECORE`, remove the marker, each step synced.
@@ -29,6 +30,9 @@ const CREATING: &str = "ICECORE.creating";
 const LOCK: &str = "LOCK";
 const DATA: &str = "data";
 const STAGING: &str = "staging";
+
+/// What the name of a restore's folder within the staging folder begins with.
+pub(crate) const RESTORE_STAGING: &str = "restore-";
 
 /// The content of the identity file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -102,9 +106,7 @@ impl Folder {
             _ => (Self::start_creation(dir)?, true),
         };
         let staging = dir.join(STAGING);
-        if staging.exists() {
-            fs::remove_dir_all(&staging).map_err(Error::path("empty", &staging))?;
-        }
+        empty_staging(&staging)?;
         fs::create_dir_all(&staging).map_err(Error::path("create", &staging))?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -277,6 +279,36 @@ fn lock(dir: &Path, exclusive: bool) -> Result<File> {
         }),
         Err(TryLockError::Error(e)) => Err(Error::path("lock", &path)(e)),
     }
+}
+
+/// Removes what is in the staging folder but for what interrupted restores fetched: those are known once
+/// RocksDB is open, and the others' folders go then.
+fn empty_staging(staging: &Path) -> Result<()> {
+    let entries = match fs::read_dir(staging) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::path("list", staging)(e)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::path("list", staging))?;
+        let is_dir = entry
+            .file_type()
+            .map_err(Error::path("look at", staging))?
+            .is_dir();
+        let path = entry.path();
+        if !is_dir {
+            fs::remove_file(&path).map_err(Error::path("remove", &path))?;
+        } else if !is_of_a_restore(&entry.file_name()) {
+            fs::remove_dir_all(&path).map_err(Error::path("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a folder within the staging folder is a restore's.
+pub(crate) fn is_of_a_restore(name: &std::ffi::OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|name| name.starts_with(RESTORE_STAGING))
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {

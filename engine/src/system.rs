@@ -7,9 +7,10 @@ use icecore_mvcc::{KeyRange, Timestamp};
 
 use crate::commit::{Batch, Durability};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
 use crate::read::{ScanDirection, Snapshot};
+use crate::txn::Isolation;
 
 /// Access to the rows of the system keyspace; from [`Engine::system`].
 #[derive(Debug, Clone)]
@@ -45,6 +46,34 @@ impl SystemRows {
         let mut batch = Batch::new();
         batch.delete(&self.keyspace, row_key(kind, key));
         self.keyspace.engine().commit(batch, Durability::Sync)
+    }
+
+    /// Reads a row and writes what `change` makes of it, as one step: where another writer came between,
+    /// `change` is called again with what that one wrote. Nothing is written when it fails or returns
+    /// `None`.
+    ///
+    /// # Errors
+    /// Those of `change`; otherwise as [`Engine::commit`].
+    pub fn update<E: From<Error>>(
+        &self,
+        kind: &str,
+        key: &str,
+        mut change: impl FnMut(Option<&[u8]>) -> std::result::Result<Option<Vec<u8>>, E>,
+    ) -> std::result::Result<(), E> {
+        let row = row_key(kind, key);
+        loop {
+            let mut transaction = self.keyspace.engine().begin(Isolation::Snapshot)?;
+            let found = transaction.get(&self.keyspace, &row)?;
+            let Some(json) = change(found.as_deref())? else {
+                return Ok(());
+            };
+            transaction.put(&self.keyspace, row.clone(), json);
+            match transaction.commit(Durability::Sync) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_retryable() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// A row as it is now.

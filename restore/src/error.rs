@@ -136,6 +136,11 @@ pub enum Error {
         /// That of the manifest.
         expected: Fingerprint,
     },
+    /// The caller asked it to stop.
+    #[error(
+        "the restore was stopped before its end; run it again to go on from there, or give it up with `restore --abandon`"
+    )]
+    Interrupted,
     /// A setting is out of its range.
     #[error("invalid restore setting {name}: {reason}")]
     InvalidOption {

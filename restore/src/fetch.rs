@@ -1,57 +1,72 @@
 //! Brings files of a layer into the staging folder, verified and ready to be ingested.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt};
 use icecore_archive::{
-    Collection, Error as ArchiveError, Progress, ProgressFn, StagingFolder, blocking, total,
+    Collection, Error as ArchiveError, FileId, Progress, ProgressFn, blocking, holds, total,
 };
 use icecore_engine::{Compression, Engine};
 use icecore_mvcc::Timestamp;
 use tokio::sync::{AcquireError, Semaphore};
 
-use crate::error::Result;
-use crate::plan::{PlannedFile, PlannedLayer};
+use crate::error::{Error, Result};
+use crate::options::RestoreOptions;
+use crate::plan::{PlannedFile, PlannedLayer, RestorePlan};
 
 /// What all fetches of one restore share.
 pub(crate) struct Fetcher {
     pub(crate) engine: Engine,
     pub(crate) collection: Collection,
     pub(crate) target: Timestamp,
-    dir: StagingFolder,
+    dir: PathBuf,
     slots: Semaphore,
     threads: usize,
     progress: Option<ProgressFn>,
     done_bytes: AtomicU64,
     /// A part of the restore failed; the others end at their next file.
     stop: AtomicBool,
+    interrupt: Option<Arc<AtomicBool>>,
     total_bytes: u64,
 }
 
 impl Fetcher {
-    /// A staging folder for one restore, emptied when it ends.
+    /// For one restore, which is begun. What it fetches stays in a folder of its own until the restore
+    /// is over.
     pub(crate) fn new(
         engine: &Engine,
         collection: &Collection,
-        target: Timestamp,
-        threads: usize,
-        progress: Option<ProgressFn>,
-        total_bytes: u64,
+        plan: &RestorePlan,
+        options: &RestoreOptions,
     ) -> Result<Self> {
-        let dir = StagingFolder::new(engine.staging_dir(), "restore")?;
         Ok(Self {
             engine: engine.clone(),
             collection: collection.clone(),
-            target,
-            dir,
-            slots: Semaphore::new(threads),
-            threads,
-            progress,
+            target: plan.target,
+            dir: engine.restore_staging_dir(&plan.restore_id)?,
+            slots: Semaphore::new(options.threads),
+            threads: options.threads,
+            progress: options.progress.clone(),
             done_bytes: AtomicU64::new(0),
             stop: AtomicBool::new(false),
-            total_bytes,
+            interrupt: options.interrupt.clone(),
+            total_bytes: plan.stored_bytes(),
         })
+    }
+
+    /// Where the files are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// An error if the caller asked to stop.
+    pub(crate) fn check_not_interrupted(&self) -> Result<()> {
+        match &self.interrupt {
+            Some(interrupt) if interrupt.load(Ordering::Acquire) => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
     }
 
     /// Fetches a layer's files, in their order; files left empty by the rewriting are left out.
@@ -91,17 +106,26 @@ impl Fetcher {
             .inspect_err(|_| self.stop())
     }
 
+    /// The file, verified. One that an earlier run fetched is read again and compared, whatever it is
+    /// named: that costs a local read, and nothing but compared bytes ever reaches RocksDB.
     async fn bring(&self, layer: &PlannedLayer, planned: &PlannedFile) -> Result<Option<PathBuf>> {
+        self.check_not_interrupted()?;
         let closed = |closed: AcquireError| ArchiveError::Stopped {
             cause: closed.to_string(),
         };
         let _slot = self.slots.acquire().await.map_err(closed)?;
-        let path = self.dir.path().join(format!("{}.sst", planned.file.id));
-        self.collection
-            .fetch(&layer.path, &planned.file, &path)
-            .await?;
-        metrics::counter!("icecore_restore_fetched_bytes_total")
-            .increment(planned.file.stored_bytes);
+        let path = self.dir.join(format!("{}.sst", planned.file.id));
+        let (staged, digest) = (path.clone(), planned.file.digest());
+        if blocking(move || holds(&staged, &digest).map_err(Error::from)).await? {
+            metrics::counter!("icecore_restore_reused_bytes_total")
+                .increment(planned.file.stored_bytes);
+        } else {
+            self.collection
+                .fetch(&layer.path, &planned.file, &path)
+                .await?;
+            metrics::counter!("icecore_restore_fetched_bytes_total")
+                .increment(planned.file.stored_bytes);
+        }
         self.advance(planned.file.stored_bytes);
         if !planned.rewrite {
             return Ok(Some(path));
@@ -122,9 +146,30 @@ impl Fetcher {
     }
 }
 
+/// A second name of a staged file, which ingesting takes away; the file itself where the file system has
+/// no links.
+pub(crate) fn link_of(file: &Path) -> PathBuf {
+    let link = file.with_extension("link");
+    // An earlier run may have left it.
+    let _ = std::fs::remove_file(&link);
+    match std::fs::hard_link(file, &link) {
+        Ok(()) => link,
+        Err(_) => file.to_owned(),
+    }
+}
+
+/// Removes what is staged of a file that is in. What stays goes with the folder.
+pub(crate) fn forget(dir: &Path, id: FileId) {
+    for ending in ["sst", "link", "kept.sst", "kept.link"] {
+        let _ = std::fs::remove_file(dir.join(format!("{id}.{ending}")));
+    }
+}
+
 /// Takes the versions after the target out of a file.
 fn rewrite(engine: &Engine, path: &Path, target: Timestamp) -> Result<Option<PathBuf>> {
     let kept = path.with_extension("kept.sst");
+    // Of an earlier run, perhaps unfinished.
+    let _ = std::fs::remove_file(&kept);
     let summary = engine.filter_sst(path, &kept, Compression::Lz4, &|_, ts| ts <= target)?;
     Ok(summary.map(|_| kept))
 }

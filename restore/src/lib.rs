@@ -13,7 +13,8 @@
 //!    threshold at the oldest time at which reads are true.
 //!
 //! A crash at any point leaves either nothing visible or everything. The same restore run again
-//! goes on after the last layer that each keyspace has.
+//! goes on after the last layer that each keyspace has, with the files of the next one that were
+//! fetched whole: they are kept in the staging folder until the restore is published or abandoned.
 //!
 //! ```no_run
 //! # async fn example(engine: icecore_engine::Engine) -> Result<(), icecore_restore::Error> {
@@ -41,7 +42,7 @@ mod verify;
 mod work;
 
 pub use error::{Error, Result};
-pub use options::{History, RestoreOptions};
+pub use options::{BeforePublish, History, RestoreOptions};
 pub use plan::{PlannedRestore, RestorePlan};
 pub use report::{RestoreReport, RestoredKeyspace};
 pub use run::{dry_run, plan_restore, restore, restore_planned};

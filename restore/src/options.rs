@@ -1,9 +1,11 @@
 //! Settings of a restore.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use icecore_archive::{BackupSelector, ContentHash, ProgressFn};
-use icecore_mvcc::{NamePattern, Timestamp};
+use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
 
 use crate::error::{Error, Result};
 
@@ -46,7 +48,18 @@ pub struct RestoreOptions {
     pub threads: usize,
     /// Called as bytes are fetched.
     pub progress: Option<ProgressFn>,
+    /// Set from anywhere to stop the restore at its next file, with [`Error::Interrupted`]; the same
+    /// restore run again goes on from there. Default: nobody can.
+    pub interrupt: Option<Arc<AtomicBool>>,
+    /// Called once everything is in and before any of it becomes visible, with the names that the
+    /// keyspaces will have and their ids. An error stops the restore. A caller that notes them can
+    /// tell after a crash whether they were published.
+    pub before_publish: Option<BeforePublish>,
 }
+
+/// See [`RestoreOptions::before_publish`].
+pub type BeforePublish =
+    Arc<dyn Fn(&[(String, KeyspaceId)]) -> icecore_engine::Result<()> + Send + Sync>;
 
 impl Default for RestoreOptions {
     fn default() -> Self {
@@ -62,6 +75,8 @@ impl Default for RestoreOptions {
             check_fingerprints: false,
             threads: 2,
             progress: None,
+            interrupt: None,
+            before_publish: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One restore from plan to publication.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,9 +11,9 @@ use icecore_engine::{Engine, Publish, RestoreScope, RestoringKeyspace};
 use icecore_mvcc::{Fingerprint, Timestamp};
 
 use crate::error::{Error, Result};
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, forget, link_of};
 use crate::options::RestoreOptions;
-use crate::plan::{PlannedRestore, RestorePlan, plan};
+use crate::plan::{PlannedLayer, PlannedRestore, RestorePlan, plan};
 use crate::report::RestoreReport;
 use crate::space;
 use crate::work::{DryRun, Ingested, Requests};
@@ -48,26 +49,27 @@ pub async fn restore_planned(
     options.validate()?;
     preflight(engine, plan, options)?;
     let total_bytes = plan.stored_bytes();
-    let (threads, progress) = (options.threads, options.progress.clone());
-    let fetcher = Arc::new(Fetcher::new(
-        engine,
-        collection,
-        plan.target,
-        threads,
-        progress,
-        total_bytes,
-    )?);
+    let threads = options.threads;
+    // Before anything is staged: the folder of a restore that is not begun goes at the next open.
     let begun = begin(engine, plan).await?;
+    let fetcher = Arc::new(Fetcher::new(engine, collection, plan, options)?);
     let keyspaces = stream::iter(begun.iter().zip(&plan.keyspaces))
         .map(|(hidden, planned)| bring(Arc::clone(&fetcher), hidden, planned))
         .buffered(threads);
     // All of them end before this returns, whichever fails: none may be at work on the engine then.
     let brought: Vec<Result<()>> = keyspaces.collect().await;
     brought.into_iter().collect::<Result<()>>()?;
+    fetcher.check_not_interrupted()?;
     let found = match options.check_fingerprints {
         true => check_fingerprints(&begun, plan, threads).await?,
         false => vec![None; begun.len()],
     };
+    fetcher.check_not_interrupted()?;
+    if let Some(before_publish) = options.before_publish.clone() {
+        let ids = begun.iter().map(|k| (k.name().to_owned(), k.id()));
+        let ids: Vec<_> = ids.collect();
+        blocking(move || before_publish(&ids).map_err(Error::from)).await?;
+    }
     let publish: Vec<Publish> = begun
         .into_iter()
         .zip(&plan.keyspaces)
@@ -294,8 +296,26 @@ async fn bring_layers(
         let Some(files) = fetcher.layer(layer).await? else {
             return Ok(());
         };
-        let keyspace = hidden.clone();
-        blocking(move || keyspace.ingest(&tag, &files).map_err(Error::from)).await?;
+        let (keyspace, layer) = (hidden.clone(), layer.clone());
+        let dir = fetcher.dir().to_owned();
+        blocking(move || ingest(&keyspace, &tag, &files, &dir, &layer)).await?;
+    }
+    Ok(())
+}
+
+/// Ingests a layer's files by links of their own, so that they are still there should the process die
+/// before it is noted that the layer is in; they go once it is.
+fn ingest(
+    keyspace: &RestoringKeyspace,
+    tag: &str,
+    files: &[PathBuf],
+    dir: &Path,
+    layer: &PlannedLayer,
+) -> Result<()> {
+    let links: Vec<PathBuf> = files.iter().map(|file| link_of(file)).collect();
+    keyspace.ingest(tag, &links)?;
+    for file in layer.files.iter().map(|planned| &planned.file) {
+        forget(dir, file.id);
     }
     Ok(())
 }

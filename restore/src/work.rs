@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Add;
+use std::path::Path;
 
-use icecore_archive::{FileId, LayerPath, RequestCounts, total};
+use icecore_archive::{FileEntry, FileId, LayerPath, RequestCounts, total};
 use icecore_engine::Engine;
 use icecore_mvcc::Timestamp;
 use serde::Serialize;
@@ -77,7 +78,7 @@ pub struct DryRun {
 
 impl DryRun {
     pub(crate) fn new(plan: RestorePlan, ingested: &Ingested, threads: usize) -> Self {
-        let files = ingested.remaining(&plan).count() as u64;
+        let files = ingested.missing(&plan).count() as u64;
         let fetching = Requests {
             get: files,
             ..Requests::default()
@@ -85,7 +86,7 @@ impl DryRun {
         Self {
             requests: plan.planning + fetching,
             files,
-            fetched_bytes: total(ingested.remaining(&plan).map(|step| step.stored_bytes())),
+            fetched_bytes: total(ingested.missing(&plan).map(|step| step.stored_bytes())),
             space_bytes: ingested.space_bytes(&plan, threads),
             rewrites: ingested
                 .remaining(&plan)
@@ -120,9 +121,14 @@ impl Step<'_> {
     }
 }
 
-/// What an interrupted run of a restore has brought: tags of layers, by the keyspace's new name.
+/// What an interrupted run of a restore has brought.
 #[derive(Debug, Default)]
-pub(crate) struct Ingested(BTreeMap<String, Vec<String>>);
+pub(crate) struct Ingested {
+    /// Tags of layers, by the keyspace's new name.
+    layers: BTreeMap<String, Vec<String>>,
+    /// Lengths of the files that lie in the staging folder, by their names.
+    staged: BTreeMap<String, u64>,
+}
 
 impl Ingested {
     pub(crate) fn of(engine: &Engine, plan: &RestorePlan) -> Self {
@@ -130,17 +136,31 @@ impl Ingested {
         let ours = restoring
             .iter()
             .filter(|r| r.restore_id() == plan.restore_id);
-        Self(ours.map(|r| (r.name().to_owned(), r.ingested())).collect())
+        Self {
+            layers: ours.map(|r| (r.name().to_owned(), r.ingested())).collect(),
+            staged: lengths_in(&engine.restore_staging_path(&plan.restore_id)),
+        }
+    }
+
+    /// Whether a file was fetched. One that turns out to be damaged is fetched again.
+    fn is_staged(&self, file: &FileEntry) -> bool {
+        self.staged.get(&format!("{}.sst", file.id)) == Some(&file.stored_bytes)
     }
 
     fn has(&self, keyspace: &PlannedRestore, layer: &PlannedLayer) -> bool {
         let tag = layer.path.to_string();
-        self.0
+        self.layers
             .get(&keyspace.name)
             .is_some_and(|tags| tags.contains(&tag))
     }
 
     /// The files that are still to be fetched.
+    fn missing<'a>(&'a self, plan: &'a RestorePlan) -> impl Iterator<Item = Step<'a>> {
+        self.remaining(plan)
+            .filter(|step| !self.is_staged(&step.file.file))
+    }
+
+    /// The files that are not in yet.
     fn remaining<'a>(&'a self, plan: &'a RestorePlan) -> impl Iterator<Item = Step<'a>> {
         let layers = plan
             .keyspaces
@@ -162,9 +182,19 @@ impl Ingested {
         let rewritten = self.remaining(plan).filter(|step| step.file.rewrite);
         let mut beside: Vec<u64> = rewritten.map(|step| step.stored_bytes()).collect();
         beside.sort_unstable_by(|a, b| b.cmp(a));
-        let all = total(self.remaining(plan).map(|step| step.stored_bytes()));
+        let all = total(self.missing(plan).map(|step| step.stored_bytes()));
         all.saturating_add(total(beside.into_iter().take(threads)))
     }
+}
+
+/// The lengths of a folder's files; none where it cannot be read.
+fn lengths_in(folder: &Path) -> BTreeMap<String, u64> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let length = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some((name, entry.metadata().ok()?.len()))
+    };
+    entries.filter_map(length).collect()
 }
 
 #[cfg(test)]

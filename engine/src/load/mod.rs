@@ -7,6 +7,7 @@ mod reader;
 mod restore;
 mod rewrite;
 mod sst;
+mod staging;
 
 pub use bulk::BulkLoad;
 pub use files::{MergedRows, SstFiles};

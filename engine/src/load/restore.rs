@@ -17,6 +17,7 @@ use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
 use super::bulk::ingest;
+use super::staging;
 use crate::commit::{Batch, Durability};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -148,6 +149,11 @@ impl RestoringKeyspace {
     /// The name it will have.
     pub fn name(&self) -> &str {
         self.hidden.space.name()
+    }
+
+    /// The id that it has, and will have.
+    pub fn id(&self) -> KeyspaceId {
+        self.hidden.space.id()
     }
 
     /// The restore it belongs to.
@@ -395,6 +401,9 @@ impl Engine {
         })?;
         drop(states);
         tracing::info!(keyspaces = restored.len(), at = %ts, "restore published");
+        for publish in &restored {
+            staging::remove(self, &publish.keyspace.hidden.restore_id);
+        }
         Ok(restored
             .into_iter()
             .map(|publish| self.opened(&publish.keyspace.hidden.space))
@@ -468,6 +477,7 @@ impl Engine {
             self.drop_family(state.record.id)?;
             abandoned += 1;
         }
+        staging::remove(self, restore_id);
         Ok(abandoned)
     }
 

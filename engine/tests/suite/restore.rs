@@ -399,6 +399,36 @@ fn a_damaged_file_is_refused_and_the_restore_goes_on() {
     a.put("k", "v", Durability::Sync).unwrap();
 }
 
+/// What an interrupted restore fetched is there for its next run, and for no longer.
+#[test]
+fn what_a_restore_staged_lives_as_long_as_the_restore() {
+    let mut db = Fixture::new();
+    let staged = |db: &Fixture, id: &str| {
+        let dir = db.engine().restore_staging_dir(id).unwrap();
+        std::fs::write(dir.join("f"), id).unwrap();
+        dir
+    };
+    let r = begin(&db, "2022/r@5#1", "a");
+    begin(&db, "s", "b");
+    let (of_r, of_s, of_none) = (
+        staged(&db, "2022/r@5#1"),
+        staged(&db, "s"),
+        staged(&db, "never begun"),
+    );
+    drop(r);
+    db.reopen();
+    assert_eq!(std::fs::read(of_r.join("f")).unwrap(), b"2022/r@5#1");
+    assert!(of_s.exists());
+    assert!(!of_none.exists(), "it is no restore's that there is");
+    db.engine().abandon_restore("s").unwrap();
+    assert!(of_r.exists() && !of_s.exists());
+    let r = begin(&db, "2022/r@5#1", "a");
+    db.engine()
+        .publish_restore(vec![publish(r, 0)], ts(1000))
+        .unwrap();
+    assert!(!of_r.exists());
+}
+
 /// Many layers over each other, some published keyspace beside it in use all the time.
 #[test]
 fn a_long_chain_goes_in_beside_commits() {

@@ -10,7 +10,7 @@ use super::Error;
 
 error_names!(Error:
     Engine, Archive, NotEmpty, NothingMatches, BeforeKeyspaces, NothingToRename, SameName,
-    NoHistory, Unfounded, UnexpectedHead, NoSpace, OtherState, InvalidOption,
+    NoHistory, Unfounded, UnexpectedHead, NoSpace, OtherState, Interrupted, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -76,6 +76,7 @@ fn all() -> Vec<Error> {
             found: Fingerprint::EMPTY,
             expected: format!("{}:7", "0f".repeat(32)).parse().unwrap(),
         },
+        Error::Interrupted,
         Error::InvalidOption {
             name: "threads",
             reason: text("0 is not within 1 to 64"),
