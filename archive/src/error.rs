@@ -9,6 +9,7 @@ use icecore_mvcc::Timestamp;
 
 use crate::hash::ContentHash;
 use crate::ids::KeyId;
+use crate::layer::{LayerHolder, in_brackets};
 use crate::path::{FullPath, LayerPath};
 
 /// The result of everything in this crate.
@@ -323,12 +324,17 @@ pub enum Error {
     },
 
     /// A full backup lies there already.
-    #[error("a backup already lies at '{layer}' in {location}; choose another subdirectory")]
+    #[error(
+        "a backup already lies at '{layer}' in {location}{}; choose another subdirectory",
+        in_brackets(.holder)
+    )]
     LayerExists {
         /// Its path.
         layer: LayerPath,
         /// The collection, redacted.
         location: String,
+        /// Who wrote it, where that is known.
+        holder: Option<Box<LayerHolder>>,
     },
 
     /// An explicit subdirectory within or around another backup.
@@ -373,8 +379,9 @@ pub enum Error {
 
     /// Someone else appended to the chain first.
     #[error(
-        "backup '{full}' was extended from {end} by '{holder}' meanwhile; \
-         nothing of this layer is listed; run again to continue from there"
+        "backup '{full}' was extended from {end} by '{holder}'{} meanwhile; \
+         nothing of this layer is listed; run again to continue from there",
+        in_brackets(.by)
     )]
     ChainExtended {
         /// The chain.
@@ -383,6 +390,8 @@ pub enum Error {
         end: Timestamp,
         /// The layer that was first.
         holder: LayerPath,
+        /// Who wrote it, where that is known.
+        by: Option<Box<LayerHolder>>,
     },
 
     /// Retention took the chain.

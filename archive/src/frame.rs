@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! offset  bytes  what
-//!      0      4  magic: "ICEM" for a manifest, "ICEF" for a file list
+//!      0      4  magic: "ICEM" for a manifest, "ICEF" for a file list,
+//!                "ICEP" for a checkpoint
 //!      4      2  format version, little-endian
 //!      6      4  CRC32 (IEEE) of the payload, little-endian
 //!     10      8  length of the payload in bytes, little-endian
@@ -34,6 +35,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 pub(crate) enum FrameKind {
     Manifest,
     FileList,
+    Checkpoint,
 }
 
 impl FrameKind {
@@ -41,6 +43,7 @@ impl FrameKind {
         match self {
             Self::Manifest => *b"ICEM",
             Self::FileList => *b"ICEF",
+            Self::Checkpoint => *b"ICEP",
         }
     }
 
@@ -48,6 +51,7 @@ impl FrameKind {
         match self {
             Self::Manifest => "manifest",
             Self::FileList => "file list",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }

@@ -88,6 +88,22 @@ pub(crate) mod key_range {
     }
 }
 
+/// A user key as hex digits, for `#[serde(with = …)]`.
+pub(crate) mod bytes {
+    use super::{Deserialize, Deserializer, Serializer, de, decode, encode};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        decode(&text).ok_or_else(|| de::Error::custom("a key is pairs of lower-case hex digits"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

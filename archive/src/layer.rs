@@ -3,8 +3,18 @@
 //! [`claim`] finds a directory of the layer's own; [`LayerWriter::commit`] runs the protocol that
 //! [`Collection`] describes. A writer that is dropped leaves junk that no reader sees.
 
+mod checkpoint;
 mod claim;
+mod holder;
 mod merged;
+mod resume;
+
+pub use checkpoint::{Checkpoint, CheckpointFile, Position};
+pub(crate) use claim::LOCK_NAME;
+pub(crate) use holder::in_brackets;
+pub use holder::{Claimant, LayerHolder};
+pub use merged::MergedParts;
+pub use resume::BegunLayer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,9 +32,6 @@ use crate::marker::{self, LayerEntry, MAX_MARKER_BYTES, Tombstone, content};
 use crate::path::LayerPath;
 use crate::store::PutOnce;
 use crate::upload::{self, StoredFile};
-
-pub(crate) use claim::LOCK_NAME;
-pub use merged::MergedParts;
 
 /// The manifest's name within its layer.
 pub(crate) const MANIFEST_NAME: &str = "BACKUP_MANIFEST";
@@ -179,6 +186,25 @@ impl LayerWriter {
         Ok(entry)
     }
 
+    /// Another run's layer lies here.
+    async fn exists(&self) -> Error {
+        let holder = self.collection.holder(&self.layer).await;
+        Error::LayerExists {
+            layer: self.layer.clone(),
+            location: self.collection.location().to_owned(),
+            // Its own lock tells nothing of who came first.
+            holder: holder.filter(|holder| holder.run != self.run).map(Box::new),
+        }
+    }
+
+    /// Retention took the run for dead.
+    fn removed(&self) -> Error {
+        Error::RunRemoved {
+            layer: self.layer.clone(),
+            location: self.collection.location().to_owned(),
+        }
+    }
+
     /// Says what in the manifest is not of this layer.
     fn validate(&self, manifest: &Manifest) -> Result<(), String> {
         let kind = if self.parent.is_some() {
@@ -200,13 +226,7 @@ impl LayerWriter {
         }
         let files = self.files.lock();
         for (_, file) in manifest.files() {
-            let named = StoredFile {
-                id: file.id,
-                stored_bytes: file.stored_bytes,
-                crc32: file.crc32,
-                blake3: file.blake3,
-            };
-            if files.written.get(&file.id) != Some(&named) {
+            if files.written.get(&file.id) != Some(&StoredFile::of(file)) {
                 return Err(format!("file {} was not put as it says", file.id));
             }
         }
@@ -231,14 +251,8 @@ impl LayerWriter {
             .await?
         {
             PutOnce::Stored => Ok(()),
-            PutOnce::Conflict(theirs) if Tombstone::is(&theirs) => Err(Error::RunRemoved {
-                layer: self.layer.clone(),
-                location: self.collection.location().to_owned(),
-            }),
-            PutOnce::Conflict(_) => Err(Error::LayerExists {
-                layer: self.layer.clone(),
-                location: self.collection.location().to_owned(),
-            }),
+            PutOnce::Conflict(theirs) if Tombstone::is(&theirs) => Err(self.removed()),
+            PutOnce::Conflict(_) => Err(self.exists().await),
         }
     }
 
@@ -254,16 +268,19 @@ impl LayerWriter {
                 .put_once(&slot, content::encode(entry)?, MAX_MARKER_BYTES)
                 .await?
             {
-                return Err(
-                    match self.collection.parse_slot(full, parent.end, &theirs)? {
-                        SlotHolder::Layer(holder) => Error::ChainExtended {
-                            full: full.clone(),
-                            end: parent.end,
-                            holder: holder.path,
-                        },
-                        SlotHolder::Closed => Error::ChainExpired { full: full.clone() },
-                    },
-                );
+                let holder = match self.collection.parse_slot(full, parent.end, &theirs)? {
+                    SlotHolder::Layer(holder) => holder.path,
+                    SlotHolder::Closed => {
+                        return Err(Error::ChainExpired { full: full.clone() });
+                    }
+                };
+                let by = self.collection.holder(&holder).await.map(Box::new);
+                return Err(Error::ChainExtended {
+                    full: full.clone(),
+                    end: parent.end,
+                    holder,
+                    by,
+                });
             }
             // An expired chain's slots go in the end; its mark stays.
             self.check_not_expired().await?;

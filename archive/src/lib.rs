@@ -54,8 +54,11 @@ pub use collection::{
 pub use error::{Error, Result};
 pub use hash::{ContentHash, Digest, ParseHashError};
 pub use ids::{ChainId, CollectionId, FileId, KeyId, ParseFileIdError, RunId};
-pub use layer::{LayerWriter, MergedParts};
-pub use local::{StagingFolder, blocking, remove_staged};
+pub use layer::{
+    BegunLayer, Checkpoint, CheckpointFile, Claimant, LayerHolder, LayerWriter, MergedParts,
+    Position,
+};
+pub use local::{StagingFolder, blocking, holds, remove_staged};
 pub use manifest::{FileEntry, LayerKind, Manifest, ManifestKeyspace};
 pub use marker::{COLLECTION_FORMAT_VERSION, LayerEntry};
 pub use options::{Decorate, RetryOptions, StoreOptions};

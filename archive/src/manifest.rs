@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use icecore_mvcc::{Descriptor, EngineId, Fingerprint, KeyRange, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::hash::ContentHash;
+use crate::hash::{ContentHash, Digest};
 use crate::ids::{ChainId, CollectionId, FileId};
 use crate::path::LayerPath;
 use crate::seal::Seal;
@@ -118,6 +118,16 @@ pub struct FileEntry {
 }
 
 impl FileEntry {
+    /// What its bytes must come to.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        Digest {
+            bytes: self.stored_bytes,
+            crc32: self.crc32,
+            blake3: self.blake3,
+        }
+    }
+
     /// The span from the first to the last user key of a file, both inclusive.
     #[must_use]
     pub fn span_of(first_key: &[u8], last_key: &[u8]) -> KeyRange {

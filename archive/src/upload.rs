@@ -31,6 +31,7 @@ use crate::fetch;
 use crate::hash::{ContentHash, Digest, Digester};
 use crate::ids::FileId;
 use crate::layer::data_name;
+use crate::manifest::FileEntry;
 use crate::options::{MAX_PARTS, StoreOptions};
 use crate::path::LayerPath;
 use crate::seal::Seal;
@@ -52,6 +53,18 @@ pub struct StoredFile {
     pub crc32: u32,
     /// BLAKE3 of its bytes.
     pub blake3: ContentHash,
+}
+
+impl StoredFile {
+    /// What a manifest says of a file.
+    pub(crate) const fn of(file: &FileEntry) -> Self {
+        Self {
+            id: file.id,
+            stored_bytes: file.stored_bytes,
+            crc32: file.crc32,
+            blake3: file.blake3,
+        }
+    }
 }
 
 /// Puts a local file into a layer.

@@ -75,6 +75,19 @@ impl CollectionUri {
         bare.to_string()
     }
 
+    /// Whether its parameters hold a credential.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        match &self.0 {
+            Target::Bucket {
+                service,
+                parameters,
+                ..
+            } => parameters.hold_a_secret(*service),
+            Target::File { .. } | Target::Memory { .. } => false,
+        }
+    }
+
     /// The directory of a `file://` URI; `None` for the others.
     #[must_use]
     pub fn local_path(&self) -> Option<&std::path::Path> {

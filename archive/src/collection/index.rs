@@ -111,7 +111,8 @@ impl Chain {
     }
 
     /// The end of the full.
-    pub(crate) fn full_end(&self) -> Option<Timestamp> {
+    #[must_use]
+    pub fn full_end(&self) -> Option<Timestamp> {
         let mut layers = self.layers.iter();
         let full = layers.find(|layer| layer.path.incremental().is_none());
         full.map(|full| full.end)

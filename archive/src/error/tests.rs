@@ -6,7 +6,7 @@ use icecore_golden::{error_names, errors};
 use icecore_mvcc::Timestamp;
 
 use super::Error;
-use crate::{ContentHash, FullPath, KeyId, LayerPath};
+use crate::{ContentHash, FullPath, KeyId, LayerHolder, LayerPath, RunId};
 
 error_names!(Error:
     InvalidUri, UnknownUriParameter, LocalityUnsupported, InvalidOptions, InvalidSubdirectory,
@@ -150,6 +150,7 @@ fn all() -> Vec<Error> {
         Error::LayerExists {
             layer: layer.clone(),
             location: location(),
+            holder: None,
         },
         Error::NestedSubdirectory {
             wanted: "weekly".parse().unwrap(),
@@ -169,6 +170,13 @@ fn all() -> Vec<Error> {
             full: full.clone(),
             end: time(0),
             holder: incremental,
+            by: Some(Box::new(LayerHolder {
+                run: RunId::from_bytes([0x22; 16]),
+                claimed: time(5),
+                host: Some(text("web1")),
+                pid: Some(4711),
+                job: Some(text("33333333-3333-3333-3333-333333333333")),
+            })),
         },
         Error::ChainExpired { full: full.clone() },
         Error::RunRemoved {

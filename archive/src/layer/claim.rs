@@ -5,12 +5,10 @@
 
 use icecore_mvcc::Timestamp;
 use parking_lot::Mutex;
-use serde::Serialize;
 
-use super::LayerWriter;
+use super::{Claimant, LayerHolder, LayerWriter};
 use crate::collection::{Chain, Collection};
 use crate::error::{Error, Result};
-use crate::ids::RunId;
 use crate::marker::{self, LatestMarker, LayerEntry, MAX_MARKER_BYTES, content};
 use crate::path::{FullPath, HUNDREDTH_NANOS, IncrementalPath, LayerPath};
 use crate::store::PutOnce;
@@ -20,13 +18,6 @@ pub(crate) const LOCK_NAME: &str = "BACKUP-LOCK";
 
 /// How many names a layer tries.
 const NAME_TRIES: u32 = 100;
-
-/// The content of a lock: who claimed the directory, and when by its clock.
-#[derive(Serialize)]
-struct Lock {
-    run: RunId,
-    claimed: Timestamp,
-}
 
 impl Collection {
     /// Claims a place for a full backup: at that path, or one that is named for its end time.
@@ -39,14 +30,27 @@ impl Collection {
     /// [`Error::RunRemoved`] for a path of choice,
     /// [`Error::NoFreeSubdirectory`] for the other; those of the store.
     pub async fn begin_full(&self, end: Timestamp, at: Option<FullPath>) -> Result<LayerWriter> {
-        let run = RunId::random();
+        self.begin_full_as(end, at, &Claimant::default()).await
+    }
+
+    /// As [`Collection::begin_full`], for that claimant. One that claimed the place already has it.
+    ///
+    /// # Errors
+    /// As [`Collection::begin_full`].
+    pub async fn begin_full_as(
+        &self,
+        end: Timestamp,
+        at: Option<FullPath>,
+        claimant: &Claimant,
+    ) -> Result<LayerWriter> {
         let layer = match at {
-            Some(full) => self.claim_chosen(full, run).await?,
+            Some(full) => self.claim_chosen(full, claimant).await?,
             None => {
-                self.claim_named(end, run, |end| LayerPath::full_at(FullPath::at(end)))
+                self.claim_named(end, claimant, |end| LayerPath::full_at(FullPath::at(end)))
                     .await?
             }
         };
+        let run = claimant.run;
         Ok(LayerWriter {
             collection: self.clone(),
             layer,
@@ -67,6 +71,20 @@ impl Collection {
     /// [`Error::EmptyWindow`], [`Error::ChainGap`], [`Error::ChainExpired`],
     /// [`Error::NoFreeSubdirectory`]; [`Error::DamagedMarker`] if the chain's slot cannot be read; those of the store.
     pub async fn begin_incremental(&self, chain: &Chain, end: Timestamp) -> Result<LayerWriter> {
+        self.begin_incremental_as(chain, end, &Claimant::default())
+            .await
+    }
+
+    /// As [`Collection::begin_incremental`], for that claimant. One that claimed the place already has it.
+    ///
+    /// # Errors
+    /// As [`Collection::begin_incremental`].
+    pub async fn begin_incremental_as(
+        &self,
+        chain: &Chain,
+        end: Timestamp,
+        claimant: &Claimant,
+    ) -> Result<LayerWriter> {
         if let Some(damage) = chain.damage().first() {
             return Err(damage.clone());
         }
@@ -83,13 +101,12 @@ impl Collection {
             });
         }
         self.heal(chain).await?;
-        let run = RunId::random();
         let name = |end| LayerPath::incremental_at(full.clone(), IncrementalPath::at(end));
-        let layer = self.claim_named(end, run, name).await?;
+        let layer = self.claim_named(end, claimant, name).await?;
         Ok(LayerWriter {
             collection: self.clone(),
             layer,
-            run,
+            run: claimant.run,
             end,
             parent: Some(parent),
             full_end: chain.full_end().ok_or(Error::EmptyChain)?,
@@ -102,14 +119,14 @@ impl Collection {
     pub(super) async fn claim_named(
         &self,
         end: Timestamp,
-        run: RunId,
+        claimant: &Claimant,
         name: impl Fn(Timestamp) -> LayerPath,
     ) -> Result<LayerPath> {
         for step in 0..u64::from(NAME_TRIES) {
             let layer = name(Timestamp::from_nanos(
                 end.nanos().saturating_add(step * HUNDREDTH_NANOS),
             ));
-            if self.claim(&layer, LOCK_NAME, run).await? {
+            if self.claim(&layer, LOCK_NAME, claimant).await? {
                 return Ok(layer);
             }
         }
@@ -121,7 +138,7 @@ impl Collection {
     }
 
     /// Claims a path of the user's choosing, or joins those who did before.
-    async fn claim_chosen(&self, full: FullPath, run: RunId) -> Result<LayerPath> {
+    async fn claim_chosen(&self, full: FullPath, claimant: &Claimant) -> Result<LayerPath> {
         let layer = LayerPath::full_at(full.clone());
         let (fulls, expired) = self.fulls_and_expired().await?;
         let fulls = fulls.into_iter().map(|full| full.path);
@@ -130,9 +147,11 @@ impl Collection {
                 return Err(Error::ChainExpired { full });
             }
             if existing == full {
+                let holder = self.holder(&layer).await.map(Box::new);
                 return Err(Error::LayerExists {
                     layer,
                     location: self.location().to_owned(),
+                    holder,
                 });
             }
             if existing.nests_with(&full) {
@@ -142,10 +161,10 @@ impl Collection {
                 });
             }
         }
-        if !self.claim(&layer, LOCK_NAME, run).await? {
+        if !self.claim(&layer, LOCK_NAME, claimant).await? {
             // Each writer leaves its own trace, so that cleaning up can tell who may be alive.
-            let name = format!("{LOCK_NAME}-{}", run.simple());
-            self.claim(&layer, &name, run).await?;
+            let name = format!("{LOCK_NAME}-{}", claimant.run.simple());
+            self.claim(&layer, &name, claimant).await?;
             if self.is_buried(&layer).await? {
                 return Err(Error::RunRemoved {
                     layer,
@@ -157,16 +176,19 @@ impl Collection {
     }
 
     /// Puts a lock; `false` if another run's is there.
-    async fn claim(&self, layer: &LayerPath, name: &str, run: RunId) -> Result<bool> {
-        let lock = content::encode(&Lock {
-            run,
-            claimed: self.options().clock.now(),
-        })?;
+    async fn claim(&self, layer: &LayerPath, name: &str, claimant: &Claimant) -> Result<bool> {
+        let holder = LayerHolder::new(claimant, self.options().clock.now());
+        let lock = content::encode(&holder)?;
         let put = self
             .store()
             .put_once(&layer.object(name), lock, MAX_MARKER_BYTES)
             .await?;
-        Ok(put == PutOnce::Stored)
+        Ok(match put {
+            PutOnce::Stored => true,
+            // The same run's, of a process that died before it could tell.
+            PutOnce::Conflict(theirs) => content::decode::<LayerHolder>(&theirs)
+                .is_ok_and(|theirs| theirs.run == claimant.run),
+        })
     }
 
     /// Writes the markers that a writer which died did not get to.

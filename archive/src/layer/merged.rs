@@ -7,11 +7,10 @@
 use icecore_mvcc::Timestamp;
 use parking_lot::Mutex;
 
-use super::LayerWriter;
+use super::{Claimant, LayerWriter};
 use crate::collection::{Chain, Collection};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
-use crate::ids::RunId;
 use crate::marker::LayerEntry;
 use crate::path::{IncrementalPath, LayerPath};
 
@@ -50,9 +49,9 @@ impl Collection {
             });
         }
         self.heal(chain).await?;
-        let run = RunId::random();
+        let claimant = Claimant::default();
         let name = |end| LayerPath::incremental_at(full.clone(), IncrementalPath::at(end));
-        let layer = self.claim_named(parts.end, run, name).await?;
+        let layer = self.claim_named(parts.end, &claimant, name).await?;
         // Of the parent only its end and its hash matter to a writer.
         let parent = LayerEntry {
             path: LayerPath::full_at(full.clone()),
@@ -66,7 +65,7 @@ impl Collection {
         Ok(LayerWriter {
             collection: self.clone(),
             layer,
-            run,
+            run: claimant.run,
             end: parts.end,
             parent: Some(parent),
             full_end: chain.full_end().ok_or(Error::EmptyChain)?,

@@ -21,7 +21,7 @@ use crate::seal::object::Role;
 pub(crate) const MAX_OBJECT_BYTES: u64 = 64 << 20;
 
 /// The most bytes that one of them may come to when decompressed.
-const MAX_JSON_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_JSON_BYTES: u64 = 256 << 20;
 
 /// The most files of a layer; more would not fit in memory as a plan.
 const MAX_FILES: u64 = 4_000_000;

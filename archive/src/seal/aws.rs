@@ -35,6 +35,11 @@ pub(super) struct AwsKey {
 }
 
 impl AwsKey {
+    /// Whether its parameters hold a credential.
+    pub(super) fn has_credentials(&self) -> bool {
+        self.parameters.hold_a_secret(Service::S3)
+    }
+
     /// Reads what stands behind `aws-kms:`.
     ///
     /// # Errors

@@ -43,6 +43,15 @@ pub(super) enum Place {
 }
 
 impl KmsUri {
+    /// Whether its parameters hold a credential.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        match &self.0 {
+            Place::File(_) | Place::Variable(_) => false,
+            Place::Aws(key) => key.has_credentials(),
+        }
+    }
+
     /// How to come by it.
     pub(super) fn source(&self) -> Result<Source<'_>> {
         match &self.0 {

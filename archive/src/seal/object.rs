@@ -54,6 +54,7 @@ pub(crate) enum Role {
     DataFile,
     Manifest,
     FileList,
+    Checkpoint,
 }
 
 impl Role {
@@ -63,6 +64,7 @@ impl Role {
             Self::DataFile => 1,
             Self::Manifest => 2,
             Self::FileList => 3,
+            Self::Checkpoint => 4,
         }
     }
 }

@@ -148,6 +148,12 @@ impl Parameters {
         Self(others)
     }
 
+    /// Whether a secret is among them.
+    pub(crate) fn hold_a_secret(&self, service: Service) -> bool {
+        let mut known = service.known().iter();
+        known.any(|(name, says)| *says == Says::Secret && self.has(name))
+    }
+
     /// Without what says who is asking.
     pub(super) fn without_identity(&self, service: Service) -> Self {
         let place = |name: &str| {

@@ -280,6 +280,26 @@ fn what_a_prefix_holds_is_not_mistaken_for_the_rest_of_a_uri() {
 }
 
 #[test]
+fn a_uri_says_whether_a_secret_is_in_it() {
+    for secret in [
+        "s3://b/p?AWS_ACCESS_KEY_ID=CANARY&AWS_SECRET_ACCESS_KEY=CANARY",
+        "azure://c?AZURE_ACCOUNT_NAME=a&AZURE_SAS_TOKEN=CANARY",
+        "azure://c?AZURE_ACCOUNT_NAME=a&AZURE_CLIENT_ID=i&AZURE_CLIENT_SECRET=CANARY&AZURE_TENANT_ID=t",
+    ] {
+        assert!(parse(secret).unwrap().has_credentials(), "{secret}");
+    }
+    for bare in [
+        "s3://b/p?AWS_REGION=r",
+        "azure://c?AZURE_ACCOUNT_NAME=a",
+        "gs://b/p",
+        "file:///a",
+        "memory://m",
+    ] {
+        assert!(!parse(bare).unwrap().has_credentials(), "{bare}");
+    }
+}
+
+#[test]
 fn messages_name_a_collection_without_its_credentials() {
     let uri = parse("s3://b/p?AWS_ACCESS_KEY_ID=CANARY&AWS_SECRET_ACCESS_KEY=CANARY&AWS_REGION=r")
         .unwrap();

@@ -122,12 +122,15 @@ async fn of_two_incrementals_from_one_end_the_first_wins_and_is_named() {
         (Ok(winner), Err(error)) | (Err(error), Ok(winner)) => (winner, error),
         both => panic!("{both:?}"),
     };
+    let by = collection.holder(&winner.path).await.map(Box::new);
+    assert_eq!(by.as_ref().unwrap().pid, Some(std::process::id()));
     assert_eq!(
         error,
         Error::ChainExtended {
             full: chain.full().clone(),
             end: FULL_END,
-            holder: winner.path.clone()
+            holder: winner.path.clone(),
+            by
         }
     );
     assert_eq!(latest(&collection).await.layers().last(), Some(&winner));
