@@ -2,8 +2,10 @@
 
 use icecore_mvcc::{EngineId, Timestamp};
 
+use crate::jobs::{JobId, JobState};
+
 /// The result of a backup call.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a backup failed, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +107,64 @@ pub enum Error {
     WouldLeaveLess {
         /// What would be missing.
         reason: String,
+    },
+    /// No job has this id.
+    #[error("there is no job {id}; `jobs list` shows those that there are")]
+    NoSuchJob {
+        /// The id asked for.
+        id: JobId,
+    },
+    /// A text is no job's id.
+    #[error("{text:?} is no job's id; `jobs list` shows them")]
+    JobIdSyntax {
+        /// The text.
+        text: String,
+    },
+    /// The job is in a state in which this cannot be done to it.
+    #[error("job {id} is {state} and cannot be {wanted}; `jobs show {id}` tells more")]
+    JobState {
+        /// The job.
+        id: JobId,
+        /// Its state.
+        state: JobState,
+        /// What was to be done to it.
+        wanted: &'static str,
+    },
+    /// Nobody here runs jobs of this kind.
+    #[error("there are no jobs of kind {kind:?} here; known are {known}")]
+    UnknownKind {
+        /// The kind asked for.
+        kind: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A job that may not be.
+    #[error("the job is refused: {reason}")]
+    JobRefused {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A job's row is not what it must be.
+    #[error("job {id} cannot be read ({reason}); use the version that wrote it, or a newer one")]
+    UnreadableJob {
+        /// The key of its row.
+        id: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The system gave no thread.
+    #[error("cannot start the job runner: {source}; free memory or threads, then try again")]
+    Thread {
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The runner is gone.
+    #[error(
+        "the job runner had stopped with a panic ({message}); report it, and start it again: jobs go on from their checkpoints"
+    )]
+    RunnerPanicked {
+        /// What the panic said.
+        message: String,
     },
     /// A setting is out of its range.
     #[error("invalid backup setting {name}: {reason}")]

@@ -10,15 +10,15 @@ use std::sync::{Arc, OnceLock};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use icecore_archive::{
-    Error as ArchiveError, FileEntry, LayerWriter, Progress, blocking, remove_staged,
+    Error as ArchiveError, FileEntry, LayerWriter, Position, Progress, blocking, remove_staged,
 };
-use icecore_engine::{ChangeSet, Engine, Keyspace, Snapshot, SstSummary};
+use icecore_engine::{ChangeSet, Engine, Keyspace, Snapshot};
 use icecore_mvcc::{Fingerprint, KeyRange, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::error::Result;
-use crate::files::{FileOptions, Rows, Staging, file_entry, write_files};
+use crate::files::{CutFile, FileOptions, Rows, Staging, Written, file_entry, write_files};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, PlannedKeyspace};
 use crate::prints::{Basis, Follow, Prints, walks};
@@ -32,25 +32,90 @@ pub(crate) struct Exported {
     /// The oldest time at which this layer's rows answer every read.
     pub(crate) revision_start: Option<Timestamp>,
     /// How the versions of a window were found, once it was opened.
-    how: Arc<OnceLock<String>>,
+    pub(crate) how: Arc<OnceLock<String>>,
 }
 
 /// What to read of one keyspace.
 type Reads = Vec<(Rows, Option<Follow>)>;
 
 /// A key range of a keyspace, ready to be written.
-struct Piece {
+pub(crate) struct Piece {
+    /// Names it among the pieces of the backup.
+    pub(crate) number: u32,
     /// Position of the keyspace in the plan.
-    keyspace: usize,
-    rows: Rows,
+    pub(crate) keyspace: usize,
+    pub(crate) rows: Rows,
+    /// What comes up to here is stored already.
+    pub(crate) after: Option<Position>,
     /// Makes the fingerprint on the way.
-    follow: Option<Follow>,
+    pub(crate) follow: Option<Follow>,
 }
 
-/// A finished file on its way to the collection.
-struct Finished {
-    keyspace: usize,
-    summary: SstSummary,
+/// What comes out of the threads.
+enum Made {
+    /// A finished file on its way to the collection.
+    File {
+        piece: u32,
+        keyspace: usize,
+        /// Counts the files of its piece from 0.
+        place: u64,
+        file: Box<CutFile>,
+    },
+    /// A piece was read to its end.
+    End {
+        piece: u32,
+        /// The files that it came out in.
+        count: u64,
+    },
+}
+
+/// A file that is stored.
+pub(crate) struct Stored {
+    pub(crate) piece: u32,
+    pub(crate) keyspace: usize,
+    /// Counts the files of its piece from 0.
+    pub(crate) place: u64,
+    pub(crate) last: Position,
+    pub(crate) file: FileEntry,
+}
+
+/// What an export did.
+pub(crate) struct Done {
+    pub(crate) files: Vec<Stored>,
+    /// By what the rows of a piece that was followed change the fingerprint of its keyspace, whose place in
+    /// the plan stands before it.
+    pub(crate) changes: Vec<(usize, Fingerprint)>,
+}
+
+/// Who wants to know what is stored.
+pub(crate) trait Watch: Sync {
+    /// A file is stored.
+    fn stored(&self, stored: &Stored);
+
+    /// A piece was read to its end, and came out in so many files.
+    fn ended(&self, piece: u32, count: u64);
+}
+
+/// Nobody does.
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn stored(&self, _: &Stored) {}
+
+    fn ended(&self, _: u32, _: u64) {}
+}
+
+/// How an export runs.
+pub(crate) struct Export<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) writer: &'a LayerWriter,
+    pub(crate) options: &'a BackupOptions,
+    pub(crate) watch: &'a dyn Watch,
+    /// Set to end it at the next file of each thread.
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) total_bytes: u64,
+    /// Of these, what was stored before.
+    pub(crate) done_bytes: AtomicU64,
 }
 
 /// Exports everything that the plan names.
@@ -67,46 +132,76 @@ pub(crate) async fn export(
             (engine.clone(), at.clone(), plan.clone(), options.clone());
         blocking(move || prepare(&engine, &at, &plan, &options, &prints)).await?
     };
-    let staging = Arc::new(Staging::new(engine)?);
-    let total_bytes = plan.keyspaces.iter().map(|k| k.estimated_bytes).sum();
-    let (send, receive) = mpsc::channel(options.threads);
-    let stop = Arc::new(AtomicBool::new(false));
-    let exports = run_threads(engine, &staging, pieces, options, send, &stop);
-    let uploads = run_uploads(writer, receive, options, total_bytes);
-    // When the uploads fail the channel closes, and the threads stop at their next file.
-    let uploads = async {
-        let uploaded = uploads.await;
-        stop.store(uploaded.is_err(), Ordering::Release);
-        uploaded
+    let export = Export {
+        engine,
+        writer,
+        options,
+        watch: &Unwatched,
+        stop: Arc::default(),
+        total_bytes: plan.keyspaces.iter().map(|k| k.estimated_bytes).sum(),
+        done_bytes: AtomicU64::new(0),
     };
-    let (exports, uploads) = tokio::join!(exports, uploads);
-    let uploads = uploads?;
-    for (keyspace, change) in exports? {
+    let done = export.run(pieces).await?;
+    for (keyspace, change) in done.changes {
         if let Some(exported) = exported.get_mut(keyspace) {
             let print = &mut exported.report.fingerprint;
             *print = print.map(|print| print.plus(change));
         }
     }
-    for (keyspace, file) in uploads {
-        if let Some(exported) = exported.get_mut(keyspace) {
-            let report = &mut exported.report;
-            report.files += 1;
-            report.entries += file.entries;
-            report.tombstones += file.tombstones;
-            report.logical_bytes += file.logical_bytes;
-            report.stored_bytes += file.stored_bytes;
-            exported.files.push(file);
+    for stored in done.files {
+        if let Some(exported) = exported.get_mut(stored.keyspace) {
+            exported.add(stored.file);
         }
     }
     for exported in &mut exported {
         if let Some(how) = exported.how.get() {
             exported.report.how.clone_from(how);
         }
-        exported
-            .files
-            .sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
+        exported.sort();
     }
     Ok(exported)
+}
+
+impl Exported {
+    /// Takes a file that is stored.
+    pub(crate) fn add(&mut self, file: FileEntry) {
+        let report = &mut self.report;
+        report.files += 1;
+        report.entries += file.entries;
+        report.tombstones += file.tombstones;
+        report.logical_bytes += file.logical_bytes;
+        report.stored_bytes += file.stored_bytes;
+        self.files.push(file);
+    }
+
+    /// Brings the files into the order of the manifest.
+    pub(crate) fn sort(&mut self) {
+        self.files
+            .sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
+    }
+}
+
+impl Export<'_> {
+    /// Writes and uploads all pieces. Where it was stopped, some of it is missing.
+    pub(crate) async fn run(&self, pieces: VecDeque<Piece>) -> Result<Done> {
+        let staging = Arc::new(Staging::new(self.engine)?);
+        let (send, receive) = mpsc::channel(self.options.threads);
+        let exports = self.run_threads(&staging, pieces, send);
+        let uploads = self.run_uploads(receive);
+        // When the uploads fail the channel closes, and the threads stop at their next file.
+        let uploads = async {
+            let uploaded = uploads.await;
+            if uploaded.is_err() {
+                self.stop.store(true, Ordering::Release);
+            }
+            uploaded
+        };
+        let (exports, uploads) = tokio::join!(exports, uploads);
+        Ok(Done {
+            files: uploads?,
+            changes: exports?,
+        })
+    }
 }
 
 /// Opens the readers of what is taken whole, and pins what windows will read.
@@ -150,8 +245,10 @@ fn prepare(
                 window(&keyspace, planned, at, options, prints, &mut entry)?
             };
             pieces.extend(reads.into_iter().map(|(rows, follow)| Piece {
+                number: 0,
                 keyspace: position,
                 rows,
+                after: None,
                 follow,
             }));
         }
@@ -168,11 +265,7 @@ fn whole(
     prints: &Prints,
     entry: &mut Exported,
 ) -> Result<Reads> {
-    let parts = usize::try_from(keyspace.stats().sst_bytes / options.target_file_bytes.max(1))
-        .unwrap_or(0)
-        + 1;
-    let range = KeyRange::all();
-    let cuts = keyspace.split_points(&range, parts.max(large_parts(keyspace, options)))?;
+    let ranges = ranges_of(keyspace, options)?;
     let floor = if options.revision_history {
         Some(keyspace.oldest_snapshot()?)
     } else {
@@ -183,16 +276,36 @@ fn whole(
         None => "full scan".to_owned(),
     };
     entry.revision_start = floor.as_ref().map(|f| f.timestamp().min(at.timestamp()));
-    let rows = range.split_at(&cuts).into_iter().map(|piece| {
-        let versions = match &floor {
-            Some(floor) => keyspace.full_since(&piece, at, floor)?,
-            None => keyspace.full(&piece, at, false)?,
-        };
+    let rows = ranges.iter().map(|range| {
         let follow = prints.of_whole().then_some(Follow::Whole);
-        Ok((Rows::Walk(Box::new(versions)), follow))
+        Ok((walk(keyspace, range, at, floor.as_ref())?, follow))
     });
     entry.report.fingerprint = prints.of_whole().then_some(Fingerprint::EMPTY);
     rows.collect()
+}
+
+/// What a full takes of a key range: with a floor every version back to it.
+pub(crate) fn walk(
+    keyspace: &Keyspace,
+    range: &KeyRange,
+    at: &Snapshot,
+    floor: Option<&Snapshot>,
+) -> Result<Rows> {
+    let versions = match floor {
+        Some(floor) => keyspace.full_since(range, at, floor)?,
+        None => keyspace.full(range, at, false)?,
+    };
+    Ok(Rows::Walk(Box::new(versions)))
+}
+
+/// The key ranges in which a keyspace is exported whole.
+pub(crate) fn ranges_of(keyspace: &Keyspace, options: &BackupOptions) -> Result<Vec<KeyRange>> {
+    let parts = usize::try_from(keyspace.stats().sst_bytes / options.target_file_bytes.max(1))
+        .unwrap_or(0)
+        + 1;
+    let range = KeyRange::all();
+    let cuts = keyspace.split_points(&range, parts.max(large_parts(keyspace, options)))?;
+    Ok(range.split_at(&cuts))
 }
 
 /// As many parts as threads, once there is enough for all of them to do.
@@ -247,100 +360,145 @@ fn window(
     Ok(reads)
 }
 
-/// Runs the export threads to their end; by what the rows of each piece change the fingerprint of their
-/// keyspace.
-async fn run_threads(
-    engine: &Engine,
-    staging: &Arc<Staging>,
-    pieces: VecDeque<Piece>,
-    options: &BackupOptions,
-    send: mpsc::Sender<Finished>,
-    stop: &Arc<AtomicBool>,
-) -> Result<Vec<(usize, Fingerprint)>> {
-    let pieces = Arc::new(Mutex::new(pieces));
-    let files = FileOptions {
-        target_bytes: options.target_file_bytes,
-        compression: options.compression,
-    };
-    let threads: FuturesUnordered<_> = (0..options.threads)
-        .map(|_| {
-            let (engine, staging, pieces) =
-                (engine.clone(), Arc::clone(staging), Arc::clone(&pieces));
-            let (send, stop) = (send.clone(), Arc::clone(stop));
-            blocking(move || {
-                // Taken in a statement of its own, so that the lock is not held while writing.
-                let take = || pieces.lock().pop_front();
-                let mut changes = Vec::new();
-                while let Some(piece) = take() {
-                    if stop.load(Ordering::Acquire) {
-                        break;
+impl Export<'_> {
+    /// Runs the export threads to their end; by what the rows of each piece change the fingerprint of
+    /// their keyspace.
+    async fn run_threads(
+        &self,
+        staging: &Arc<Staging>,
+        pieces: VecDeque<Piece>,
+        send: mpsc::Sender<Made>,
+    ) -> Result<Vec<(usize, Fingerprint)>> {
+        let (engine, options, stop) = (self.engine, self.options, &self.stop);
+        let pieces = Arc::new(Mutex::new(pieces));
+        let files = FileOptions {
+            target_bytes: options.target_file_bytes,
+            compression: options.compression,
+        };
+        let threads: FuturesUnordered<_> = (0..options.threads)
+            .map(|_| {
+                let (engine, staging, pieces) =
+                    (engine.clone(), Arc::clone(staging), Arc::clone(&pieces));
+                let (send, stop) = (send.clone(), Arc::clone(stop));
+                blocking(move || {
+                    // Taken in a statement of its own, so that the lock is not held while writing.
+                    let take = || pieces.lock().pop_front();
+                    let mut changes = Vec::new();
+                    while let Some(piece) = take() {
+                        if stop.load(Ordering::Acquire) {
+                            break;
+                        }
+                        let keyspace = piece.keyspace;
+                        let change = write_piece(&engine, &staging, files, piece, &send, &stop)?;
+                        changes.extend(change.map(|change| (keyspace, change)));
                     }
-                    let (keyspace, follow) = (piece.keyspace, piece.follow);
-                    let print =
-                        write_files(&engine, &staging, files, piece.rows, follow, |summary| {
-                            send.blocking_send(Finished { keyspace, summary }).is_err()
-                        })?;
-                    changes.extend(print.map(|print| (keyspace, print)));
-                }
-                Ok(changes)
+                    Ok(changes)
+                })
             })
-        })
-        .collect();
-    drop(send);
-    let results: Vec<Result<Vec<_>>> = threads.collect().await;
-    let changes: Result<Vec<Vec<_>>> = results.into_iter().collect();
-    Ok(changes?.into_iter().flatten().collect())
+            .collect();
+        drop(send);
+        let results: Vec<Result<Vec<_>>> = threads.collect().await;
+        let changes: Result<Vec<Vec<_>>> = results.into_iter().collect();
+        Ok(changes?.into_iter().flatten().collect())
+    }
+
+    /// Uploads files as they come.
+    async fn run_uploads(&self, mut receive: mpsc::Receiver<Made>) -> Result<Vec<Stored>> {
+        let mut running = FuturesUnordered::new();
+        let mut stored = Vec::new();
+        loop {
+            tokio::select! {
+                made = receive.recv(), if running.len() < self.options.threads => match made {
+                    Some(Made::File { piece, keyspace, place, file }) => {
+                        running.push(upload(self.writer, piece, keyspace, place, *file));
+                    }
+                    Some(Made::End { piece, count }) => self.watch.ended(piece, count),
+                    None if running.is_empty() => return Ok(stored),
+                    None => stored.push(self.settle(running.next().await)?),
+                },
+                uploaded = running.next(), if !running.is_empty() => {
+                    stored.push(self.settle(uploaded)?);
+                }
+            }
+        }
+    }
+
+    /// Counts one upload's outcome.
+    fn settle(&self, uploaded: Option<Result<Stored>>) -> Result<Stored> {
+        let stopped = || ArchiveError::Stopped {
+            cause: "no upload was running".to_owned(),
+        };
+        let stored = uploaded.ok_or_else(stopped)??;
+        let bytes = stored.file.stored_bytes;
+        let done_bytes = self.done_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        metrics::counter!("icecore_backup_stored_bytes_total").increment(bytes);
+        self.watch.stored(&stored);
+        if let Some(progress) = &self.options.progress {
+            progress(Progress {
+                done_bytes,
+                total_bytes: self.total_bytes.max(done_bytes),
+            });
+        }
+        Ok(stored)
+    }
 }
 
-/// Uploads files as they come.
-async fn run_uploads(
-    writer: &LayerWriter,
-    mut receive: mpsc::Receiver<Finished>,
-    options: &BackupOptions,
-    total_bytes: u64,
-) -> Result<Vec<(usize, FileEntry)>> {
-    let done = AtomicU64::new(0);
-    let mut running = FuturesUnordered::new();
-    let mut stored = Vec::new();
-    loop {
-        tokio::select! {
-            finished = receive.recv(), if running.len() < options.threads => match finished {
-                Some(finished) => running.push(upload(writer, finished)),
-                None if running.is_empty() => return Ok(stored),
-                None => stored.push(settle(running.next().await, &done, options, total_bytes)?),
-            },
-            uploaded = running.next(), if !running.is_empty() => {
-                stored.push(settle(uploaded, &done, options, total_bytes)?);
-            }
+/// Writes one piece, and hands its files on. By what its rows change the fingerprint of their keyspace.
+fn write_piece(
+    engine: &Engine,
+    staging: &Staging,
+    files: FileOptions,
+    piece: Piece,
+    send: &mpsc::Sender<Made>,
+    stop: &AtomicBool,
+) -> Result<Option<Fingerprint>> {
+    let Piece {
+        number,
+        keyspace,
+        rows,
+        after,
+        follow,
+    } = piece;
+    let mut count = 0;
+    let done = |file| {
+        let made = Made::File {
+            piece: number,
+            keyspace,
+            place: count,
+            file: Box::new(file),
+        };
+        count += 1;
+        send.blocking_send(made).is_err() || stop.load(Ordering::Acquire)
+    };
+    match write_files(engine, staging, files, rows, after.as_ref(), follow, done)? {
+        Written::Stopped => Ok(None),
+        Written::Whole(change) => {
+            // Fails where the uploads did, which tell why.
+            let _ = send.blocking_send(Made::End {
+                piece: number,
+                count,
+            });
+            Ok(change)
         }
     }
 }
 
-/// Counts one upload's outcome.
-fn settle(
-    uploaded: Option<Result<(usize, FileEntry)>>,
-    done: &AtomicU64,
-    options: &BackupOptions,
-    total_bytes: u64,
-) -> Result<(usize, FileEntry)> {
-    let stopped = || ArchiveError::Stopped {
-        cause: "no upload was running".to_owned(),
-    };
-    let (keyspace, file) = uploaded.ok_or_else(stopped)??;
-    let done_bytes = done.fetch_add(file.stored_bytes, Ordering::Relaxed) + file.stored_bytes;
-    metrics::counter!("icecore_backup_stored_bytes_total").increment(file.stored_bytes);
-    if let Some(progress) = &options.progress {
-        progress(Progress {
-            done_bytes,
-            total_bytes: total_bytes.max(done_bytes),
-        });
-    }
-    Ok((keyspace, file))
-}
-
-async fn upload(writer: &LayerWriter, finished: Finished) -> Result<(usize, FileEntry)> {
-    let summary = finished.summary;
+async fn upload(
+    writer: &LayerWriter,
+    piece: u32,
+    keyspace: usize,
+    place: u64,
+    made: CutFile,
+) -> Result<Stored> {
+    let CutFile { summary, last } = made;
     let stored = writer.put_file(&summary.path).await?;
     remove_staged(&summary.path)?;
-    Ok((finished.keyspace, file_entry(&summary, &stored)))
+    let file = file_entry(&summary, &stored);
+    Ok(Stored {
+        piece,
+        keyspace,
+        place,
+        last,
+        file,
+    })
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use icecore_archive::{FileEntry, StagingFolder, StoredFile};
-use icecore_engine::{Compression, Engine, SstSummary, SstWriter, Versions};
+use icecore_archive::{FileEntry, Position, StagingFolder, StoredFile};
+use icecore_engine::{Changes, Compression, Engine, SstSummary, SstWriter, Versions};
 use icecore_mvcc::{Fingerprint, Timestamp};
 
 use crate::error::Result;
@@ -17,9 +17,14 @@ pub(crate) enum Rows {
     Walk(Box<Versions>),
     /// The time-bounded iterator, not opened yet.
     Window(WindowPart),
+    /// The time-bounded iterator of a key range, not opened yet.
+    Later(Opens),
     /// A walk that is only followed: no file is written.
     State(Box<Versions>),
 }
+
+/// Opens a time-bounded iterator.
+pub(crate) type Opens = Box<dyn FnOnce() -> Result<Changes> + Send>;
 
 /// Names files in the staging folder of one backup.
 pub(crate) struct Staging {
@@ -50,45 +55,77 @@ pub(crate) struct FileOptions {
     pub(crate) compression: Compression,
 }
 
-/// Writes all rows, handing each finished file on; `done` says whether to stop early. By what the rows
-/// change the fingerprint of their keyspace, if they are followed.
+/// A finished file.
+pub(crate) struct CutFile {
+    pub(crate) summary: SstSummary,
+    /// The last version in it.
+    pub(crate) last: Position,
+}
+
+/// How writing a piece ended.
+pub(crate) enum Written {
+    /// Early, as `done` said.
+    Stopped,
+    /// With its last row; by what the rows change the fingerprint of their keyspace, if they were followed.
+    Whole(Option<Fingerprint>),
+}
+
+/// Writes all rows behind `after`, handing each finished file on; `done` says whether to stop early. Rows
+/// that are followed are seen from the first one on.
 pub(crate) fn write_files(
     engine: &Engine,
     staging: &Staging,
     options: FileOptions,
     rows: Rows,
+    after: Option<&Position>,
     follow: Option<Follow>,
-    mut done: impl FnMut(SstSummary) -> bool,
-) -> Result<Option<Fingerprint>> {
+    mut done: impl FnMut(CutFile) -> bool,
+) -> Result<Written> {
+    // The rows begin at the key of `after`; its newer versions and itself are stored already.
+    let stored = |key: &[u8], ts: Timestamp| {
+        after.is_some_and(|after| key == after.key.as_slice() && ts >= after.ts)
+    };
     let mut cutter = Cutter {
         engine,
         staging,
         options,
         writer: None,
+        last_ts: Timestamp::MIN,
     };
     let mut follower = None;
     match rows {
         Rows::Walk(mut versions) => {
             follower = follow.map(|_| Follower::whole());
             while let Some(row) = versions.next_ref()? {
+                if stored(row.key, row.ts) {
+                    continue;
+                }
                 see(&mut follower, row.key, row.value)?;
                 if let Some(full) = cutter.add(row.key, row.ts, row.value)?
                     && done(full)
                 {
-                    return Ok(None);
+                    return Ok(Written::Stopped);
                 }
             }
         }
-        Rows::Window(part) => {
-            if let Some(changes) = part.open()? {
+        Rows::Window(_) | Rows::Later(_) => {
+            let changes = match rows {
+                Rows::Window(part) => part.open()?,
+                Rows::Later(open) => Some(open()?),
+                Rows::Walk(_) | Rows::State(_) => None,
+            };
+            if let Some(changes) = changes {
                 follower = follow.map(|follow| follow.changes(&changes)).transpose()?;
                 for row in changes {
                     let row = row?;
+                    if stored(&row.key, row.ts) {
+                        continue;
+                    }
                     see(&mut follower, &row.key, row.value.as_deref())?;
                     if let Some(full) = cutter.add(&row.key, row.ts, row.value.as_deref())?
                         && done(full)
                     {
-                        return Ok(None);
+                        return Ok(Written::Stopped);
                     }
                 }
             }
@@ -100,10 +137,10 @@ pub(crate) fn write_files(
             }
         }
     }
-    if let Some(last) = cutter.writer {
-        done(last.finish()?);
+    if let Some(last) = cutter.finish()? {
+        done(last);
     }
-    Ok(follower.map(Follower::finish))
+    Ok(Written::Whole(follower.map(Follower::finish)))
 }
 
 fn see(follower: &mut Option<Follower>, key: &[u8], value: Option<&[u8]>) -> Result<()> {
@@ -135,15 +172,12 @@ struct Cutter<'a> {
     staging: &'a Staging,
     options: FileOptions,
     writer: Option<SstWriter>,
+    /// Of the version that was added last.
+    last_ts: Timestamp,
 }
 
 impl Cutter<'_> {
-    fn add(
-        &mut self,
-        key: &[u8],
-        ts: Timestamp,
-        value: Option<&[u8]>,
-    ) -> Result<Option<SstSummary>> {
+    fn add(&mut self, key: &[u8], ts: Timestamp, value: Option<&[u8]>) -> Result<Option<CutFile>> {
         let writer = match self.writer.take() {
             Some(open) => open,
             None => self
@@ -152,9 +186,23 @@ impl Cutter<'_> {
         };
         let writer = self.writer.insert(writer);
         writer.add(key, ts, value)?;
+        self.last_ts = ts;
         if writer.file_bytes() < self.options.target_bytes {
             return Ok(None);
         }
-        Ok(self.writer.take().map(SstWriter::finish).transpose()?)
+        self.finish()
+    }
+
+    /// Completes the file that is open.
+    fn finish(&mut self) -> Result<Option<CutFile>> {
+        let Some(writer) = self.writer.take() else {
+            return Ok(None);
+        };
+        let summary = writer.finish()?;
+        let last = Position {
+            key: summary.last_key.clone(),
+            ts: self.last_ts,
+        };
+        Ok(Some(CutFile { summary, last }))
     }
 }

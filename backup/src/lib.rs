@@ -13,6 +13,8 @@
 //! 6. *Hand over* the protection: the record moves to the new end of the chain, so that the next
 //!    incremental finds its window whole however short the GC TTL is.
 //!
+//! Long ones run as [`jobs`], which survive their process.
+//!
 //! ```no_run
 //! # async fn example(engine: icecore_engine::Engine) -> Result<(), icecore_backup::Error> {
 //! use icecore_archive::{BackupSelector, Collection, StoreOptions};
@@ -33,6 +35,7 @@ pub mod compact;
 mod error;
 mod export;
 mod files;
+pub mod jobs;
 mod options;
 pub mod plan;
 mod prints;

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_archive::{LayerKind, Manifest};
 use icecore_mvcc::{Descriptor, EngineId, KeyspaceId, NamePattern, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::options::OnGcGap;
 
 /// What a backup will do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupPlan {
     /// Full or incremental.
     pub kind: LayerKind,
@@ -35,7 +35,7 @@ pub struct BackupPlan {
 }
 
 /// What it will do with one keyspace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedKeyspace {
     /// The keyspace as of the end time.
     pub descriptor: Descriptor,

@@ -88,7 +88,7 @@ impl Hold {
         on_gc_gap: OnGcGap,
     ) -> Result<Option<Record>> {
         loop {
-            let Some(target) = self.run_target(plan)? else {
+            let Some(target) = run_target(plan)? else {
                 return Ok(None);
             };
             let refused = match self.protect(needed, target) {
@@ -109,16 +109,6 @@ impl Hold {
     /// Whether a record holds all of the chain, whoever made it.
     fn is_of_chain(&self, record: &Record) -> bool {
         record.owner == self.owner && record.target == self.target
-    }
-
-    /// What a run must hold: for an incremental only the keyspaces whose window it reads.
-    fn run_target(&self, plan: &BackupPlan) -> Result<Option<Target>> {
-        if plan.onto.is_none() {
-            return Ok(Some(self.target.clone()));
-        }
-        let continued = plan.keyspaces.iter().filter(|k| k.is_window());
-        let names = patterns(continued.map(|k| k.descriptor.name.as_str()))?;
-        Ok((!names.is_empty()).then_some(Target::Keyspaces(names)))
     }
 
     fn protect(&self, timestamp: Timestamp, target: Target) -> Result<Record> {
@@ -164,8 +154,18 @@ pub(crate) fn thresholds(engine: &Engine) -> BTreeMap<KeyspaceId, Timestamp> {
         .collect()
 }
 
+/// What a run must hold: for an incremental only the keyspaces whose window it reads.
+pub(crate) fn run_target(plan: &BackupPlan) -> Result<Option<Target>> {
+    if plan.onto.is_none() {
+        return Ok(Some(chain_target(plan)?));
+    }
+    let continued = plan.keyspaces.iter().filter(|k| k.is_window());
+    let names = patterns(continued.map(|k| k.descriptor.name.as_str()))?;
+    Ok((!names.is_empty()).then_some(Target::Keyspaces(names)))
+}
+
 /// What the chain covers, as it was asked for: names that no keyspace has now may come back.
-fn chain_target(plan: &BackupPlan) -> Result<Target> {
+pub(crate) fn chain_target(plan: &BackupPlan) -> Result<Target> {
     if plan.whole_engine {
         return Ok(Target::All);
     }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use futures::stream::{self, TryStreamExt};
 use icecore_archive::{
-    AppendTarget, Chain, Collection, FullPath, LayerWriter, Manifest, ManifestKeyspace, blocking,
+    AppendTarget, Chain, ChainId, Collection, FullPath, LayerWriter, Manifest, ManifestKeyspace,
+    blocking,
 };
 use icecore_engine::{Engine, Snapshot};
 use icecore_mvcc::{Descriptor, Timestamp};
@@ -19,7 +20,7 @@ use crate::protection::{Hold, thresholds};
 use crate::report::BackupReport;
 
 /// What the target of a backup came out as.
-enum Onto {
+pub(crate) enum Onto {
     /// A new full, under the given name or one made from its end time.
     Full(Option<FullPath>),
     /// An incremental of this chain, whose newest layer has this manifest.
@@ -46,7 +47,7 @@ pub async fn backup(
         Err(error) => {
             let abandoned = blocking(move || {
                 hold.abandon();
-                Result::Ok(())
+                Result::<()>::Ok(())
             });
             // Should this fail too, the error to tell is still the first one.
             if let Err(stopped) = abandoned.await {
@@ -86,7 +87,7 @@ pub async fn dry_run(
     Ok(prepare(engine, collection, options).await?.2)
 }
 
-async fn prepare(
+pub(crate) async fn prepare(
     engine: &Engine,
     collection: &Collection,
     options: &BackupOptions,
@@ -220,7 +221,11 @@ async fn write_layer(
     };
     let prints = Prints::new(options.fingerprints, parent);
     let exported = export(engine, at, &writer, plan, options, prints).await?;
-    let manifest = manifest(engine, collection, &writer, onto, plan, &exported);
+    let of = ManifestOf {
+        chain_id: parent.map_or_else(ChainId::random, |parent| parent.chain_id),
+        created_at: engine.now(),
+    };
+    let manifest = manifest(engine, collection, &writer, of, plan, &exported);
     writer.check().await?;
     if options.recheck {
         recheck(collection, &manifest, options.threads).await?;
@@ -239,7 +244,11 @@ async fn write_layer(
 }
 
 /// Reads everything back that the layer names, before anyone relies on it.
-async fn recheck(collection: &Collection, manifest: &Manifest, threads: usize) -> Result<()> {
+pub(crate) async fn recheck(
+    collection: &Collection,
+    manifest: &Manifest,
+    threads: usize,
+) -> Result<()> {
     let files = stream::iter(manifest.files().map(|(_, file)| Ok(file)));
     files
         .try_for_each_concurrent(threads, |file| {
@@ -249,11 +258,17 @@ async fn recheck(collection: &Collection, manifest: &Manifest, threads: usize) -
     Ok(())
 }
 
-fn manifest(
+/// What of a manifest neither the plan nor the layer says.
+pub(crate) struct ManifestOf {
+    pub(crate) chain_id: ChainId,
+    pub(crate) created_at: Timestamp,
+}
+
+pub(crate) fn manifest(
     engine: &Engine,
     collection: &Collection,
     writer: &LayerWriter,
-    onto: &Onto,
+    of: ManifestOf,
     plan: &BackupPlan,
     exported: &[Exported],
 ) -> Manifest {
@@ -271,10 +286,7 @@ fn manifest(
         });
     Manifest {
         collection_id: collection.id(),
-        chain_id: match onto {
-            Onto::Full(_) => icecore_archive::ChainId::random(),
-            Onto::Chain(_, parent) => parent.chain_id,
-        },
+        chain_id: of.chain_id,
         engine_id: engine.id(),
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -284,7 +296,7 @@ fn manifest(
         merges: Vec::new(),
         start: plan.start,
         end: plan.end,
-        created_at: engine.now(),
+        created_at: of.created_at,
         revision_history: plan.revision_history,
         whole_engine: plan.whole_engine,
         patterns: plan.patterns.clone(),

@@ -6,10 +6,12 @@ use icecore_golden::{error_names, errors};
 use icecore_mvcc::{EngineId, Timestamp};
 
 use super::Error;
+use crate::jobs::{JobEvent, JobId, JobState};
 
 error_names!(Error:
     Engine, Archive, Protection, OtherEngine, NotAfterChain, OtherScope, NothingMatches,
-    RestoredLater, GcGap, MergeMismatch, WouldLeaveLess, InvalidOption,
+    RestoredLater, GcGap, MergeMismatch, WouldLeaveLess, NoSuchJob, JobIdSyntax, JobState, UnknownKind,
+    JobRefused, UnreadableJob, Thread, RunnerPanicked, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -19,6 +21,10 @@ fn time(seconds: u64) -> Timestamp {
 
 /// One of each kind.
 fn all() -> Vec<Error> {
+    let job = || {
+        let id: Result<JobId, Error> = "7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90".parse();
+        id.unwrap()
+    };
     let chain = || "2022/02/09-155340.13".to_owned();
     vec![
         Error::Engine(icecore_engine::Error::ReadOnly { action: "back up" }),
@@ -62,6 +68,32 @@ fn all() -> Vec<Error> {
         },
         Error::WouldLeaveLess {
             reason: "1 of 2 backups of the whole engine would stay".to_owned(),
+        },
+        Error::NoSuchJob { id: job() },
+        Error::JobIdSyntax {
+            text: "nightly".to_owned(),
+        },
+        Error::JobState {
+            id: job(),
+            state: JobState::Succeeded,
+            wanted: JobEvent::Pause.as_verb(),
+        },
+        Error::UnknownKind {
+            kind: "dance".to_owned(),
+            known: "backup, restore".to_owned(),
+        },
+        Error::JobRefused {
+            reason: "it is no backup that this version knows: missing field `into`".to_owned(),
+        },
+        Error::UnreadableJob {
+            id: job().to_string(),
+            reason: "missing field `kind`".to_owned(),
+        },
+        Error::Thread {
+            source: std::io::Error::from_raw_os_error(11),
+        },
+        Error::RunnerPanicked {
+            message: "out of luck".to_owned(),
         },
         Error::InvalidOption {
             name: "threads",

@@ -1,0 +1,60 @@
+//! Protection that belongs to jobs, and what is left of it when a process dies.
+
+use icecore_engine::Engine;
+use icecore_gc::{ProtectedTimestamps, RecordId};
+
+use super::row::JobId;
+use super::table::JobTable;
+use crate::error::{Error, Result};
+
+/// What the owner of a job's record begins with.
+const OWNER: &str = "backup job ";
+
+/// The owner that a job's record is listed under.
+pub(super) fn owner_of(id: JobId) -> String {
+    format!("{OWNER}{id}")
+}
+
+/// The job that a record belongs to.
+fn job_of(owner: &str) -> Option<JobId> {
+    owner.strip_prefix(OWNER)?.parse().ok()
+}
+
+/// Releases the records of a job but for one.
+pub(super) fn release_of(engine: &Engine, id: JobId, keep: Option<RecordId>) -> Result<()> {
+    release_where(engine, |owner, record| owner == id && Some(record) != keep)
+}
+
+/// Releases the records of jobs that are over, or that there are not: a process died before it could.
+/// Other records are not touched.
+pub(super) fn release_orphans(table: &JobTable) -> Result<()> {
+    let engine = table.engine();
+    for record in ProtectedTimestamps::new(engine).list()? {
+        let Some(id) = job_of(&record.owner) else {
+            continue;
+        };
+        let gone = match table.get(id) {
+            Ok(row) => row.state.is_over(),
+            Err(Error::NoSuchJob { .. }) => true,
+            Err(error) => return Err(error),
+        };
+        if gone {
+            tracing::warn!(%id, record = %record.id, "releasing the protection of a job that is over");
+            release_of(engine, id, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn release_where(engine: &Engine, wanted: impl Fn(JobId, RecordId) -> bool) -> Result<()> {
+    let records = ProtectedTimestamps::new(engine);
+    for record in records.list()? {
+        if job_of(&record.owner).is_some_and(|id| wanted(id, record.id)) {
+            match records.release(&record.id) {
+                Ok(()) | Err(icecore_gc::Error::NoSuchRecord { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
