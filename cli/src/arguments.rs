@@ -127,6 +127,11 @@ pub(crate) enum Command {
     /// Keep history from garbage collection
     #[command(subcommand)]
     Protect(commands::protect::ProtectCommand),
+    /// List, show, pause, resume and cancel jobs
+    #[command(subcommand)]
+    Jobs(commands::jobs::JobsCommand),
+    /// Stay, and run the jobs of the database
+    ServeJobs(commands::serve_jobs::ServeJobsArguments),
     /// Examine the database, without writing to it
     Doctor(commands::doctor::DoctorArguments),
 }
@@ -142,6 +147,12 @@ impl FromStr for Time {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse_timestamp(text, Timestamp::MAX)?;
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

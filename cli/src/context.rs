@@ -57,7 +57,7 @@ impl Context {
 
     /// Opens the database for reading. Others may read it at the same time.
     pub(crate) fn open(&self) -> Result<Engine> {
-        Ok(Engine::open_read_only(self.db()?, &Options::default())?)
+        Engine::open_read_only(self.db()?, &Options::default()).map_err(held)
     }
 
     /// Opens the database for reading; `None` where there is no database.
@@ -88,7 +88,8 @@ impl Context {
             create_if_missing,
             ..Options::default()
         };
-        let engine = Engine::open(self.folder(Error::BackupIsReadOnly)?, &options)?;
+        let folder = self.folder(Error::BackupIsReadOnly)?;
+        let engine = Engine::open(folder, &options).map_err(held)?;
         let done = work(&engine);
         let closed = engine.close();
         let done = done?;
@@ -111,6 +112,16 @@ impl Context {
             .map_err(Error::io("start", "the asynchronous runtime"))?;
         Ok(self.runtime.get_or_init(|| runtime))
     }
+}
+
+/// A database that is in use, with who has it where that can be told.
+fn held(error: icecore_engine::Error) -> Error {
+    if let icecore_engine::Error::Locked { path } = &error
+        && matches!(crate::jobs::socket::connect(path), Ok(Some(_)))
+    {
+        return Error::HeldByServer { path: path.clone() };
+    }
+    error.into()
 }
 
 /// The keyspace that had this name at the time of a snapshot: one dropped since, or the one that

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use icecore_backup::jobs::{JobId, JobState};
+
 /// The result of what this crate does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -74,6 +76,35 @@ pub enum Error {
         rows: u64,
         /// Why.
         cause: Box<Error>,
+    },
+    /// Nobody is there to run a job.
+    #[error(
+        "no process runs the jobs of database {}; start `icecore serve-jobs` for it, or leave out --detached", .path.display()
+    )]
+    Unserved {
+        /// The database folder.
+        path: PathBuf,
+    },
+    /// The process that runs the jobs has the database.
+    #[error(
+        "database {} is held by the `icecore serve-jobs` that runs its jobs; give backups and restores --detached, or stop that process", .path.display()
+    )]
+    HeldByServer {
+        /// The database folder.
+        path: PathBuf,
+    },
+    /// What the process that runs the jobs answered.
+    #[error("{0}")]
+    Server(String),
+    /// A job that was waited for did not succeed.
+    #[error("job {id} is {state}{error}; `icecore jobs show {id}` tells more")]
+    JobEnded {
+        /// The job.
+        id: JobId,
+        /// Its state.
+        state: JobState,
+        /// `: ` and why, or nothing.
+        error: String,
     },
     /// Something that was examined is not sound.
     #[error("{0}")]

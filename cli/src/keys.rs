@@ -54,6 +54,25 @@ impl KeyArguments {
         Ok(keys)
     }
 
+    /// Where they are, as a job keeps it: the process that runs it may have another current folder.
+    pub(crate) fn places(&self) -> Result<(Option<PathBuf>, Vec<String>)> {
+        let file = self.passphrase_file.as_deref().map(std::path::absolute);
+        let file = file
+            .transpose()
+            .map_err(Error::io("find", "the passphrase file"))?;
+        let kms = self.kms.iter().map(|given| {
+            let uri = given.uri()?;
+            // As text it would be without them, and the job without a key.
+            match uri.has_credentials() {
+                true => Err(Error::Usage(format!(
+                    "{uri} holds credentials, which a job must not keep; set them in the environment of `icecore serve-jobs`, and leave them out here"
+                ))),
+                false => Ok(uri.to_string()),
+            }
+        });
+        Ok((file, kms.collect::<Result<_>>()?))
+    }
+
     /// How to open a collection with them.
     pub(crate) fn store_options(&self) -> Result<StoreOptions> {
         Ok(StoreOptions {

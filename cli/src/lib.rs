@@ -13,6 +13,7 @@
 //! | `output` | tables for people, one JSON document for programs, progress bars |
 //! | `commands` | the commands |
 //! | `timeline` | the picture of a backup |
+//! | `jobs` | the process that runs jobs, and how others reach it |
 //! | `doctor` | the examination of a database |
 //! | [`load`] | CSV and JSON lines into a keyspace |
 
@@ -25,6 +26,7 @@ mod database;
 mod doctor;
 mod encoding;
 mod error;
+mod jobs;
 mod keys;
 pub mod load;
 mod output;

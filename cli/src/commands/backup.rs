@@ -1,16 +1,19 @@
 //! `backup`: a full backup, or with `--onto` an incremental.
 
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use icecore_archive::{BackupSelector, Collection, CollectionUri, LayerKind, StoreOptions};
+use icecore_backup::jobs::BackupSpec;
 use icecore_backup::{BackupOptions, BackupPlan, BackupReport, KeyspaceReport, OnGcGap};
 use icecore_mvcc::{NamePattern, Timestamp};
 use serde::Serialize;
 
+use super::jobs;
 use crate::arguments::{OutputFormat, Time};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys::KeyArguments;
 use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
@@ -50,6 +53,12 @@ pub(crate) struct BackupArguments {
     /// Tell what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Have `icecore serve-jobs` do it as a job, and print the job's id
+    #[arg(long, conflicts_with = "dry_run")]
+    detached: bool,
+    /// With --detached, the most requests to the store begun in a second
+    #[arg(long, value_name = "N", requires = "detached")]
+    max_requests_per_second: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -88,10 +97,49 @@ impl From<Fingerprints> for icecore_backup::Fingerprints {
 }
 
 pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> {
-    match arguments.dry_run {
-        true => dry_run(context, arguments),
-        false => back_up(context, arguments),
+    match (arguments.dry_run, arguments.detached) {
+        (true, _) => dry_run(context, arguments),
+        (_, true) => jobs::detach(context, "backup", spec(arguments)?.to_json()?),
+        _ => back_up(context, arguments),
     }
+}
+
+/// The backup as a job, whose row keeps the URI.
+fn spec(arguments: &BackupArguments) -> Result<BackupSpec> {
+    // All of them by name: one that a job does not know must not be dropped in silence.
+    let BackupArguments {
+        into,
+        keys,
+        onto,
+        as_of,
+        keyspaces,
+        revision_history,
+        on_gc_gap,
+        fingerprint,
+        recheck,
+        dry_run: _,
+        detached: _,
+        max_requests_per_second,
+    } = arguments;
+    if matches!(fingerprint, Fingerprints::Always) {
+        let text = "a job makes no fingerprint that would cost a scan of its own; leave `--fingerprint always` or --detached out";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    let (passphrase_file, kms) = keys.places()?;
+    Ok(BackupSpec {
+        into: jobs::without_secrets(into)?,
+        passphrase_file,
+        kms,
+        onto: onto.as_ref().map(ToString::to_string),
+        as_of: as_of.as_ref().map(ToString::to_string),
+        keyspaces: keyspaces.iter().map(ToString::to_string).collect(),
+        revision_history: *revision_history,
+        reexport_on_gc_gap: matches!(on_gc_gap, OnGap::Reexport),
+        no_fingerprints: matches!(fingerprint, Fingerprints::Never),
+        recheck: *recheck,
+        max_requests_per_second: *max_requests_per_second,
+        ..BackupSpec::default()
+    })
 }
 
 fn options(arguments: &BackupArguments, as_of: Option<Timestamp>) -> BackupOptions {

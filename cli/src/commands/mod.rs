@@ -8,12 +8,14 @@ pub(crate) mod doctor;
 pub(crate) mod dump;
 pub(crate) mod gc;
 pub(crate) mod get;
+pub(crate) mod jobs;
 pub(crate) mod keyspace;
 pub(crate) mod load;
 pub(crate) mod protect;
 pub(crate) mod put;
 pub(crate) mod restore;
 pub(crate) mod scan;
+pub(crate) mod serve_jobs;
 pub(crate) mod show;
 pub(crate) mod verify;
 pub(crate) mod versions;
@@ -42,6 +44,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Collection(command) => collection::run(&context, command),
         Command::Gc(command) => gc::run(&context, command),
         Command::Protect(command) => protect::run(&context, command),
+        Command::Jobs(command) => jobs::run(&context, command),
+        Command::ServeJobs(arguments) => serve_jobs::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
     }
 }

@@ -4,6 +4,7 @@
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -14,9 +15,11 @@ use icecore_restore::{Requests, RestoreOptions, RestoreReport};
 use serde::Serialize;
 
 use self::plan::Plan;
+use super::jobs;
 use crate::arguments::{OutputFormat, Time};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::jobs::restore::RestoreSpec;
 use crate::keys::KeyArguments;
 use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
@@ -61,6 +64,12 @@ pub(crate) struct RestoreArguments {
     /// Tell what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Have `icecore serve-jobs` do it as a job, and print the job's id
+    #[arg(long, conflicts_with_all = ["dry_run", "abandon"])]
+    detached: bool,
+    /// With --detached, the most requests to the store begun in a second
+    #[arg(long, value_name = "N", requires = "detached")]
+    max_requests_per_second: Option<NonZeroU32>,
     /// Give up the restores of this database that were interrupted, and free what they brought
     #[arg(long, conflicts_with_all = [
         "from", "passphrase_file", "kms", "backup", "as_of", "keyspaces", "renames", "into_database", "history", "schema_only",
@@ -99,8 +108,49 @@ pub(crate) fn run(context: &Context, arguments: &RestoreArguments) -> Result<()>
     match &arguments.from {
         None => abandon(context),
         Some(from) if arguments.dry_run => dry_run(context, from, arguments),
+        Some(from) if arguments.detached => detach(context, from, arguments),
         Some(from) => restore(context, from, arguments),
     }
+}
+
+/// Has the restore done as a job.
+fn detach(context: &Context, from: &CollectionUri, arguments: &RestoreArguments) -> Result<()> {
+    // All of them by name: one that a job does not know must not be dropped in silence.
+    let RestoreArguments {
+        from: _,
+        keys,
+        backup,
+        as_of,
+        keyspaces,
+        renames,
+        into_database,
+        history,
+        schema_only,
+        expect_head,
+        check_fingerprints,
+        dry_run: _,
+        detached: _,
+        max_requests_per_second,
+        abandon: _,
+    } = arguments;
+    let (passphrase_file, kms) = keys.places()?;
+    let spec = RestoreSpec {
+        from: jobs::without_secrets(from)?,
+        passphrase_file,
+        kms,
+        backup: backup.to_string(),
+        as_of: as_of.as_ref().map(ToString::to_string),
+        keyspaces: keyspaces.iter().map(ToString::to_string).collect(),
+        renames: BTreeMap::from_iter(renames.clone()),
+        into_database: into_database.as_ref().map(ToString::to_string),
+        no_history: matches!(history, History::None),
+        schema_only: *schema_only,
+        expect_head: *expect_head,
+        check_fingerprints: *check_fingerprints,
+        max_requests_per_second: *max_requests_per_second,
+    };
+    let spec = serde_json::to_value(spec).map_err(|e| Error::Usage(e.to_string()))?;
+    jobs::detach(context, "restore", spec)
 }
 
 /// The options; relative times count back from the database's time, or from the wall clock where

@@ -7,13 +7,15 @@ use icecore_golden::{error_names, errors};
 use super::*;
 
 error_names!(Error:
-    NoDatabase, BackupIsReadOnly, NotOfABackup, Usage, NoSuchKey, UnknownFormat, Input, Row, Stopped, Unsound, Invalid, Engine, Gc,
-    Archive, Backup, Restore, Io, Output,
+    NoDatabase, BackupIsReadOnly, NotOfABackup, Usage, NoSuchKey, UnknownFormat, Input, Row, Stopped,
+    Unserved, HeldByServer, Server, JobEnded, Unsound, Invalid, Engine, Gc, Archive, Backup, Restore, Io,
+    Output,
 );
 
 /// One of each kind.
 fn all() -> Vec<Error> {
     let text = str::to_owned;
+    let job: Result<JobId, icecore_backup::Error> = "7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90".parse();
     let row = || Error::Row {
         file: text("rows.csv"),
         line: 3,
@@ -40,6 +42,20 @@ fn all() -> Vec<Error> {
         Error::Stopped {
             rows: 1,
             cause: Box::new(row()),
+        },
+        Error::Unserved {
+            path: "/srv/db".into(),
+        },
+        Error::HeldByServer {
+            path: "/srv/db".into(),
+        },
+        Error::Server(text(
+            "the job is refused: it is no backup that this version knows",
+        )),
+        Error::JobEnded {
+            id: job.unwrap(),
+            state: JobState::Failed,
+            error: text(": bucket gone"),
         },
         Error::Unsound(text(
             "1 of 7 checks failed; restore the database from a backup, and keep this one for examination",
