@@ -49,9 +49,10 @@ pub(crate) async fn listings_take_pages_alone(place: &Place) {
             .iter()
             .all(|chain| chain.layers().len() as u64 == LAYERS)
     );
-    only_lists(made, 1);
-    // A marker for each layer, and a slot for each incremental.
-    assert_eq!(made.objects_listed, FULLS * (2 * LAYERS - 1));
+    // Which fulls have expired is told among the latest.
+    only_lists(made, 2);
+    // A marker for each layer, a slot for each incremental, and the marker of each full among the latest.
+    assert_eq!(made.objects_listed, FULLS * (2 * LAYERS - 1) + FULLS);
 
     let before = collection.requests();
     collection
@@ -94,10 +95,11 @@ pub(crate) async fn a_layer_takes_a_put_for_each_file_and_a_constant(place: &Pla
             .await
             .unwrap();
         let made = collection.requests() - before;
-        // The lock, the manifest, the slot and the marker; a look whether the full has its own.
+        // The lock, the manifest, the slot and the marker; a look whether the full has its own, and whether
+        // retention has closed the chain meanwhile.
         assert_eq!(made.put, count as u64 + 4, "{made:?}");
         let rest = (made.list, made.head, made.total());
-        assert_eq!(rest, (checks, 1, made.put + 1 + checks), "{made:?}");
+        assert_eq!(rest, (checks, 2, made.put + 2 + checks), "{made:?}");
     }
     let before = collection.requests();
     full(&collection, later(1000), &[&large]).await.unwrap();
