@@ -1,7 +1,7 @@
 //! fake-gcs-server: Google Cloud Storage in one program, which comes as a Python package.
 //!
 //! It knows the JSON interface whole, and of the XML interface, which the client speaks, reading, listing and
-//! removing. What it lacks, putting with a condition and uploads in parts, [`Xml`] in front of it puts into
+//! removing. What it lacks, putting with a condition and uploads in parts, `Xml` in front of it puts into
 //! the words of the other interface; so it does the question who is asking.
 
 use std::io::{Read, Write};
