@@ -103,10 +103,8 @@ fn given(parameters: &Parameters) -> Given<AzureConfigKey> {
         (AzureConfigKey::AuthorityId, "AZURE_TENANT_ID"),
         (AzureConfigKey::Endpoint, "AZURE_ENDPOINT"),
     ];
-    let settings = settings.into_iter();
-    let settings = settings.filter_map(|(key, name)| Some((key, parameters.get(name)?.to_owned())));
     Given {
-        settings: settings.collect(),
+        settings: parameters.as_settings(&settings),
         identity: parameters.name_an_identity(Service::Azure),
         instead_of: Vec::new(),
     }

@@ -88,12 +88,10 @@ fn given(parameters: &Parameters) -> Result<Given<GoogleConfigKey>, String> {
             .ok_or("CREDENTIALS must be the JSON of a service account's key, in base64")?;
         settings.push((GoogleConfigKey::ServiceAccountKey, json));
     }
-    for (key, name) in [
+    settings.extend(parameters.as_settings(&[
         (GoogleConfigKey::BearerToken, "BEARER_TOKEN"),
         (GoogleConfigKey::BaseUrl, "GOOGLE_ENDPOINT"),
-    ] {
-        settings.extend(parameters.get(name).map(|value| (key, value.to_owned())));
-    }
+    ]));
     Ok(Given {
         settings,
         identity: parameters.get("CREDENTIALS").is_some()

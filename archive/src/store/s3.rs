@@ -99,11 +99,9 @@ fn given(parameters: &Parameters) -> Given<AmazonS3ConfigKey> {
         (AmazonS3ConfigKey::Region, "AWS_REGION"),
         (AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT"),
     ];
-    let settings = settings.into_iter();
-    let settings = settings.filter_map(|(key, name)| Some((key, parameters.get(name)?.to_owned())));
     let instead_of = parameters.get("AWS_ENDPOINT");
     Given {
-        settings: settings.collect(),
+        settings: parameters.as_settings(&settings),
         identity: parameters.name_an_identity(Service::S3),
         instead_of: instead_of
             .map(|_| AmazonS3ConfigKey::S3Endpoint)
@@ -135,17 +133,22 @@ pub(super) fn open(
         .or(settings.last(AmazonS3ConfigKey::Endpoint));
     let plain_http = bucket.plain_http(Service::S3, endpoint)?;
     let client = cloud::client(settings, plain_http, options)?;
-    let mut builder = AmazonS3Builder::new().with_client_options(client);
-    for (key, value) in settings.of_the_store() {
-        builder = builder.with_config(key, value);
-    }
-    let store = builder
+    let store = builder(settings, client)
         .with_bucket_name(bucket.name)
         .with_retry(cloud::retry(options))
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .build()
         .map_err(|error| bucket.failed(settings, &error))?;
     Ok(bucket.below(store))
+}
+
+/// A client with these settings, of no bucket yet.
+fn builder(settings: &Settings<AmazonS3ConfigKey>, client: ClientOptions) -> AmazonS3Builder {
+    let builder = AmazonS3Builder::new().with_client_options(client);
+    let settings = settings.of_the_store();
+    settings.fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    })
 }
 
 /// Who is asking AWS, and how it is reached: for its other services.
@@ -167,11 +170,8 @@ impl AwsAccess {
         let redactor = settings.redactor();
         let client = cloud::client(&settings, plain_http, options);
         let client = client.map_err(|error| error.to_string())?;
-        let mut builder = AmazonS3Builder::new().with_client_options(client.clone());
-        for (key, value) in settings.of_the_store() {
-            builder = builder.with_config(key, value);
-        }
         // The credentials are the same for every bucket.
+        let builder = builder(&settings, client.clone());
         let store = builder.with_region(region).with_bucket_name("none").build();
         let store = store.map_err(|error| redactor.clean(&one_line(&error)))?;
         Ok(Self {

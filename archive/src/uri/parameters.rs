@@ -130,6 +130,14 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Of these names those that were given, each as the client's setting that it is.
+    pub(crate) fn as_settings<K: Copy>(&self, names: &[(K, &str)]) -> Vec<(K, String)> {
+        let given = names.iter();
+        given
+            .filter_map(|(key, name)| Some((*key, self.get(name)?.to_owned())))
+            .collect()
+    }
+
     fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
