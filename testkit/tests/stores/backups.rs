@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use icecore_archive::{BackupSelector, Collection, RequestCounts};
 use icecore_backup::{BackupOptions, backup};
@@ -109,6 +110,8 @@ pub(crate) async fn a_full_and_its_incrementals_come_back_equal(place: &Place) {
     assert_asked(requests, files(0, &ends), [4, 0, 1, 0], "full");
     assert_eq!(requests.get, 0, "{requests:?}");
     for round in 1..3 {
+        // Layers are named for hundredths of a second: one that is taken costs a put and two reads more.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         write(&engine, round, 200, 300);
         let before = collection.requests();
         ends.push(backup(&engine, &collection, &onto).await.unwrap());
