@@ -176,7 +176,7 @@ impl World {
                     "{added:?} are listed after {expected:?} was taken"
                 );
                 compare(&report, &keyspaces)?;
-                self.compare_fingerprints(&report, &keyspaces)?;
+                self.compare_fingerprints(collection, &report, &keyspaces)?;
                 Ok(Some((report, keyspaces)))
             }
             (Ok(report), Forecast::Refused(why)) => Err(Failure::Mismatch(format!(
@@ -202,36 +202,48 @@ impl World {
     }
 
     /// Each keyspace whose rows are in the layer has the fingerprint of the state that the model has at the
-    /// layer's end, or just before its drop.
-    fn compare_fingerprints(&self, report: &BackupReport, keyspaces: &Keyspaces) -> Result<()> {
-        let mut found: Vec<(&str, Fingerprint)> = report
+    /// layer's end, or just before its drop. By their ids: a dropped keyspace and a later one may share a name.
+    fn compare_fingerprints(
+        &self,
+        collection: usize,
+        report: &BackupReport,
+        keyspaces: &Keyspaces,
+    ) -> Result<()> {
+        let collection = self.collection(collection)?;
+        let read = collection.read_manifest(&report.layer);
+        let (manifest, _) = self.runtime.block_on(read)?;
+        let text = |print: Option<Fingerprint>| print.map(|print| print.to_string());
+        let told = report.keyspaces.iter().map(|k| text(k.fingerprint));
+        let mut told: Vec<_> = told.collect();
+        let kept = manifest.keyspaces.iter().map(|k| text(k.fingerprint));
+        let mut kept: Vec<_> = kept.collect();
+        told.sort_unstable();
+        kept.sort_unstable();
+        ensure!(
+            told == kept,
+            "{} tells of fingerprints {told:?} and holds {kept:?}",
+            report.layer
+        );
+        let mut found: BTreeMap<KeyspaceId, Fingerprint> = manifest
             .keyspaces
             .iter()
-            .filter_map(|k| Some((k.name.as_str(), self.with_bug(k.fingerprint?))))
+            .filter_map(|k| Some((k.descriptor.id, self.with_bug(k.fingerprint?))))
             .collect();
         for (id, keyspace) in keyspaces.iter().filter(|(_, k)| !k.excluded) {
             let dropped = keyspace.dropped.map_or(Timestamp::MAX, Timestamp::prev);
             let at = dropped.min(report.end);
             let known = self.known()?.keyspaces.get(id);
             let expected = known.map(|known| fingerprint(&known.rows, at));
-            let name = keyspace.name.as_str();
-            let place = found
-                .iter()
-                .position(|(n, print)| *n == name && Some(*print) == expected);
-            match place {
-                Some(place) => drop(found.swap_remove(place)),
-                // One that was dropped may have been collected by then; after a layer that nobody made a
-                // fingerprint for there is none.
-                None if keyspace.dropped.is_some() || self.bug.is_some_and(Bug::spoils_layers) => {
-                    found.retain(|(n, _)| *n != name);
-                }
-                None => {
-                    return Err(Failure::Mismatch(format!(
-                        "keyspace {name} of {} has fingerprint {expected:?}, not among {found:?}",
-                        report.layer
-                    )));
-                }
-            }
+            let found = found.remove(id);
+            // One that was dropped may have been collected by then; after a layer that nobody made a
+            // fingerprint for there is none.
+            let may_lack = keyspace.dropped.is_some() || self.bug.is_some_and(Bug::spoils_layers);
+            ensure!(
+                found == expected || found.is_none() && may_lack,
+                "keyspace {} of {} has fingerprint {found:?}, not {expected:?}",
+                keyspace.name,
+                report.layer
+            );
         }
         ensure!(
             found.is_empty(),
