@@ -1,6 +1,6 @@
 //! A fingerprint of a state: which keys have which values, whatever the order they are met in.
 //!
-//! It is the sum of the rows' hashes, modulo 2^256, and their count. So rows can be added in any order, by
+//! It is the sum of the rows' hashes, modulo 2^128, and their count. So rows can be added in any order, by
 //! several threads, and taken out again: the fingerprint after a change is the one before, without the old
 //! rows, with the new ones. `docs/format/fingerprint.md` says which bytes are hashed, and what a sum can
 //! not promise.
@@ -9,13 +9,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use twox_hash::XxHash3_128;
 
 /// Rows up to this size are hashed from one buffer; larger ones piece by piece.
 const BUFFERED_BYTES: usize = 16 << 10;
 
 /// The sum of the hashes of rows, and how many rows there are.
 ///
-/// Displays, parses and serialises as 64 lower-case hex digits, the sum in little-endian order, a colon and
+/// Displays, parses and serialises as 32 lower-case hex digits, the sum in little-endian order, a colon and
 /// the count of rows in decimal.
 ///
 /// ```
@@ -35,17 +36,13 @@ const BUFFERED_BYTES: usize = 16 << 10;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Fingerprint {
-    /// The lowest 64 bits first.
-    sum: [u64; 4],
+    sum: u128,
     rows: u64,
 }
 
 impl Fingerprint {
     /// That of no rows.
-    pub const EMPTY: Self = Self {
-        sum: [0; 4],
-        rows: 0,
-    };
+    pub const EMPTY: Self = Self { sum: 0, rows: 0 };
 
     /// How many rows there are.
     #[must_use]
@@ -55,53 +52,26 @@ impl Fingerprint {
 
     /// That of the rows of both, which have no key in common.
     #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        let mut carry = false;
-        let mut sum = self.sum;
-        for (limb, added) in sum.iter_mut().zip(other.sum) {
-            let (half, first) = limb.overflowing_add(added);
-            let (whole, second) = half.overflowing_add(u64::from(carry));
-            (*limb, carry) = (whole, first || second);
-        }
+    pub const fn plus(self, other: Self) -> Self {
         Self {
-            sum,
+            sum: self.sum.wrapping_add(other.sum),
             rows: self.rows.wrapping_add(other.rows),
         }
     }
 
     /// That of these rows without the other ones, which are among them.
     #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        let mut borrow = false;
-        let mut sum = self.sum;
-        for (limb, taken) in sum.iter_mut().zip(other.sum) {
-            let (half, first) = limb.overflowing_sub(taken);
-            let (whole, second) = half.overflowing_sub(u64::from(borrow));
-            (*limb, borrow) = (whole, first || second);
-        }
+    pub const fn minus(self, other: Self) -> Self {
         Self {
-            sum,
+            sum: self.sum.wrapping_sub(other.sum),
             rows: self.rows.wrapping_sub(other.rows),
         }
-    }
-
-    /// That of one row.
-    fn of_row(hash: [u8; 32]) -> Self {
-        let mut sum = [0; 4];
-        let (limbs, _) = hash.as_chunks::<8>();
-        for (limb, bytes) in sum.iter_mut().zip(limbs) {
-            *limb = u64::from_le_bytes(*bytes);
-        }
-        Self { sum, rows: 1 }
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.sum.iter().flat_map(|limb| limb.to_le_bytes()) {
-            write!(f, "{byte:02x}")?;
-        }
-        write!(f, ":{}", self.rows)
+        write!(f, "{:032x}:{}", self.sum.swap_bytes(), self.rows)
     }
 }
 
@@ -113,7 +83,7 @@ impl fmt::Debug for Fingerprint {
 
 /// The text is not a fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint is 64 lower-case hex digits, a colon and the number of rows")]
+#[error("a fingerprint is 32 lower-case hex digits, a colon and the number of rows")]
 pub struct ParseFingerprintError;
 
 impl FromStr for Fingerprint {
@@ -121,16 +91,8 @@ impl FromStr for Fingerprint {
 
     fn from_str(text: &str) -> Result<Self, ParseFingerprintError> {
         let (hex, rows) = text.split_once(':').ok_or(ParseFingerprintError)?;
-        let (limbs, rest) = hex.as_bytes().as_chunks::<16>();
-        if limbs.len() != 4 || !rest.is_empty() {
-            return Err(ParseFingerprintError);
-        }
-        let mut sum = [0; 4];
-        for (limb, digits) in sum.iter_mut().zip(limbs) {
-            let digits = std::str::from_utf8(digits).map_err(|_| ParseFingerprintError)?;
-            let read = u64::from_str_radix(digits, 16).map_err(|_| ParseFingerprintError)?;
-            *limb = read.swap_bytes();
-        }
+        let sum = u128::from_str_radix(hex, 16).map_err(|_| ParseFingerprintError)?;
+        let sum = sum.swap_bytes();
         let rows = rows.parse().map_err(|_| ParseFingerprintError)?;
         let read = Self { sum, rows };
         // Only the one spelling that is written.
@@ -179,22 +141,24 @@ impl Fingerprinter {
         self.print
     }
 
-    /// BLAKE3 of the key's length in 8 bytes, little-endian, the key and the value.
+    /// XXH3-128 of the key's length in 8 bytes, little-endian, the key and the value.
     fn row(&mut self, key: &[u8], value: &[u8]) -> Fingerprint {
         let length = (key.len() as u64).to_le_bytes();
-        let hash = if key.len().saturating_add(value.len()) <= BUFFERED_BYTES {
+        let sum = if key.len().saturating_add(value.len()) <= BUFFERED_BYTES {
             // One call with everything is faster than several.
             self.buffer.clear();
             self.buffer.extend_from_slice(&length);
             self.buffer.extend_from_slice(key);
             self.buffer.extend_from_slice(value);
-            blake3::hash(&self.buffer)
+            XxHash3_128::oneshot(&self.buffer)
         } else {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(&length).update(key).update(value);
-            hasher.finalize()
+            let mut hasher = XxHash3_128::new();
+            hasher.write(&length);
+            hasher.write(key);
+            hasher.write(value);
+            hasher.finish_128()
         };
-        Fingerprint::of_row(*hash.as_bytes())
+        Fingerprint { sum, rows: 1 }
     }
 }
 
@@ -240,26 +204,12 @@ mod tests {
         }
 
         #[test]
-        fn what_is_added_can_be_taken_away(a in any::<[u64; 4]>(), b in any::<[u64; 4]>()) {
+        fn what_is_added_can_be_taken_away(a in any::<u128>(), b in any::<u128>()) {
             let (a, b) = (Fingerprint { sum: a, rows: 1 }, Fingerprint { sum: b, rows: 2 });
             prop_assert_eq!(a.plus(b), b.plus(a));
             prop_assert_eq!(a.plus(b).minus(b), a);
             prop_assert_eq!(a.minus(b).plus(b), a);
         }
-    }
-
-    #[test]
-    fn carries_go_through_every_limb() {
-        let all = Fingerprint {
-            sum: [u64::MAX; 4],
-            rows: 0,
-        };
-        let one = Fingerprint {
-            sum: [1, 0, 0, 0],
-            rows: 0,
-        };
-        assert_eq!(all.plus(one), Fingerprint::EMPTY);
-        assert_eq!(Fingerprint::EMPTY.minus(one), all);
     }
 
     #[test]
@@ -270,15 +220,15 @@ mod tests {
             let mut print = Fingerprinter::default();
             print.add(&key, &value);
             let row = [100_u64.to_le_bytes().as_slice(), &key, &value].concat();
-            let expected = Fingerprint::of_row(*blake3::hash(&row).as_bytes());
-            assert_eq!(print.finish(), expected, "{bytes}");
+            let sum = XxHash3_128::oneshot(&row);
+            assert_eq!(print.finish(), Fingerprint { sum, rows: 1 }, "{bytes}");
         }
     }
 
     #[test]
     fn other_texts_are_refused() {
         let good = Fingerprint::EMPTY.to_string();
-        assert_eq!(good, format!("{}:0", "0".repeat(64)));
+        assert_eq!(good, format!("{}:0", "0".repeat(32)));
         let texts = [
             "",
             ":0",

@@ -364,7 +364,7 @@ prop_compose! {
         let path: FullPath = "a".parse().unwrap();
         let keyspaces = (1..).zip(keyspaces).map(|(id, (name, introduced, revision_start, files))| ManifestKeyspace {
             descriptor: descriptor(id, &name), introduced: introduced || !full, gc_gap: None, revision_start: revision_start.map(time), files,
-            fingerprint: introduced.then(|| format!("{}:{id}", "0f".repeat(32)).parse().unwrap()),
+            fingerprint: introduced.then(|| format!("{}:{id}", "0f".repeat(16)).parse().unwrap()),
         });
         Manifest {
             kind: if full { LayerKind::Full } else { LayerKind::Incremental },

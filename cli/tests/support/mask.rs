@@ -3,10 +3,11 @@
 use regex::{Captures, Regex};
 
 /// What is numbered in the order in which it appears.
-const NUMBERED: [(&str, &str); 6] = [
+const NUMBERED: [(&str, &str); 7] = [
     ("t", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"),
     ("uuid", r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     ("hash", r"\b[0-9a-f]{64}\b"),
+    ("print", r"\b[0-9a-f]{32}:\d+\b"),
     ("file", r"\b[0-9a-f]{32}\b"),
     ("inc", r"\b20\d{6}/\d{6}\.\d\d\b"),
     ("full", r"\b20\d\d/\d\d/\d\d-\d{6}\.\d\d\b"),

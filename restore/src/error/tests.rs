@@ -74,7 +74,7 @@ fn all() -> Vec<Error> {
             keyspace: text("bank.accounts"),
             target: time(0),
             found: Fingerprint::EMPTY,
-            expected: format!("{}:7", "0f".repeat(32)).parse().unwrap(),
+            expected: format!("{}:7", "0f".repeat(16)).parse().unwrap(),
         },
         Error::Interrupted,
         Error::InvalidOption {
