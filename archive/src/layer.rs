@@ -27,19 +27,15 @@ use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::ids::{FileId, RunId};
 use crate::manifest::codec::{self, EncodedManifest, ListLimits};
-use crate::manifest::{LayerKind, Manifest};
+use crate::manifest::{FileEntry, LayerKind, Manifest};
 use crate::marker::{self, LayerEntry, MAX_MARKER_BYTES, Tombstone, content};
 use crate::path::LayerPath;
+use crate::pool::Place;
 use crate::store::PutOnce;
 use crate::upload::{self, StoredFile};
 
 /// The manifest's name within its layer.
 pub(crate) const MANIFEST_NAME: &str = "BACKUP_MANIFEST";
-
-/// A data file's name within its layer.
-pub(crate) fn data_name(id: FileId) -> String {
-    format!("data/{id}.sst")
-}
 
 /// A layer that is being written.
 #[derive(Debug)]
@@ -60,8 +56,16 @@ pub struct LayerWriter {
 #[derive(Debug, Default)]
 struct Files {
     written: BTreeMap<FileId, StoredFile>,
-    /// How many of them the last check saw.
+    /// What was put into the pool, or lies there already and is used again.
+    pooled: BTreeMap<FileId, StoredFile>,
+    /// How many of both the last check saw.
     checked: usize,
+}
+
+impl Files {
+    fn count(&self) -> usize {
+        self.written.len() + self.pooled.len()
+    }
 }
 
 impl LayerWriter {
@@ -113,30 +117,72 @@ impl LayerWriter {
     /// [`Error::LocalFile`]; those of the store.
     #[tracing::instrument(level = "debug", skip_all, fields(layer = %self.layer, file = %local.display()))]
     pub async fn put_file(&self, local: &Path) -> Result<StoredFile> {
-        let stored = upload::upload(&self.collection, &self.layer, local).await?;
+        let stored = upload::upload(&self.collection, Place::Layer(&self.layer), local).await?;
         self.files.lock().written.insert(stored.id, stored);
         Ok(stored)
     }
 
-    /// Checks, in one listing, that the store holds every file put so far in its full size.
+    /// As [`LayerWriter::put_file`], into the pool that fast fulls share. The manifest must name it as
+    /// copied.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::put_file`].
+    #[tracing::instrument(level = "debug", skip_all, fields(layer = %self.layer, file = %local.display()))]
+    pub async fn put_pooled(&self, local: &Path) -> Result<StoredFile> {
+        let stored = upload::upload(&self.collection, Place::Pool, local).await?;
+        self.files.lock().pooled.insert(stored.id, stored);
+        Ok(stored)
+    }
+
+    /// Uses a file of the pool again, one of those that
+    /// [`Collection::reusable_files`](crate::Collection::reusable_files) found. That it is still there is
+    /// looked at by every check and once more by the commit.
+    pub fn reuse(&self, file: &FileEntry) {
+        self.files
+            .lock()
+            .pooled
+            .insert(file.id, StoredFile::of(file));
+    }
+
+    /// Checks, in one listing of each place, that the store holds every file put or used again so far in
+    /// its full size.
     ///
     /// # Errors
     /// [`Error::WriteLost`] for the first that it does not; those of the store.
     pub async fn check(&self) -> Result<()> {
         let written = self.files.lock().written.clone();
-        let stored = self.collection.stored_files(&self.layer).await?;
-        for file in written.values() {
+        self.check_at(Place::Layer(&self.layer), &written).await?;
+        let pooled = self.check_pool().await?;
+        self.files.lock().checked = written.len() + pooled;
+        Ok(())
+    }
+
+    /// Checks the files in the pool; returns how many there are.
+    async fn check_pool(&self) -> Result<usize> {
+        let pooled = self.files.lock().pooled.clone();
+        if !pooled.is_empty() {
+            self.check_at(Place::Pool, &pooled).await?;
+        }
+        Ok(pooled.len())
+    }
+
+    async fn check_at(
+        &self,
+        place: Place<'_>,
+        expected: &BTreeMap<FileId, StoredFile>,
+    ) -> Result<()> {
+        let stored = self.collection.files_at(place).await?;
+        for file in expected.values() {
             let actual = stored.get(&file.id);
             if actual != Some(&file.stored_bytes) {
                 return Err(Error::WriteLost {
-                    path: self.layer.object(data_name(file.id)).to_string(),
+                    path: place.object(file.id).to_string(),
                     location: self.collection.location().to_owned(),
                     expected: file.stored_bytes,
                     actual: actual.map_or_else(|| "none".to_owned(), u64::to_string),
                 });
             }
         }
-        self.files.lock().checked = written.len();
         Ok(())
     }
 
@@ -167,9 +213,12 @@ impl LayerWriter {
         )?;
         let all_checked = {
             let files = self.files.lock();
-            files.checked == files.written.len()
+            files.checked == files.count()
         };
-        if !all_checked {
+        if all_checked {
+            // Others may remove files from the pool: as late as possible.
+            self.check_pool().await?;
+        } else {
             self.check().await?;
         }
         self.put_manifest(&encoded).await?;
@@ -226,7 +275,11 @@ impl LayerWriter {
         }
         let files = self.files.lock();
         for (_, file) in manifest.files() {
-            if files.written.get(&file.id) != Some(&StoredFile::of(file)) {
+            let put = match file.copied {
+                Some(_) => files.pooled.get(&file.id),
+                None => files.written.get(&file.id),
+            };
+            if put != Some(&StoredFile::of(file)) {
                 return Err(format!("file {} was not put as it says", file.id));
             }
         }

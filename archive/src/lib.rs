@@ -37,6 +37,7 @@ mod marker;
 mod options;
 mod path;
 pub mod plan;
+mod pool;
 mod progress;
 mod retention;
 mod seal;
@@ -59,7 +60,7 @@ pub use layer::{
     Position,
 };
 pub use local::{StagingFolder, blocking, holds, remove_staged};
-pub use manifest::{FileEntry, LayerKind, Manifest, ManifestKeyspace};
+pub use manifest::{CopiedFile, FileEntry, LayerKind, Manifest, ManifestKeyspace};
 pub use marker::{COLLECTION_FORMAT_VERSION, LayerEntry};
 pub use options::{Decorate, RetryOptions, StoreOptions};
 pub use path::{BackupSelector, FullPath, IncrementalPath, LayerPath, MAX_FULL_PATH_BYTES};

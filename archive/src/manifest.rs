@@ -82,7 +82,7 @@ pub struct ManifestKeyspace {
     pub gc_gap: Option<Timestamp>,
     /// The earliest time at which reads of this layer's versions are true, if it keeps history.
     pub revision_start: Option<Timestamp>,
-    /// Its files.
+    /// Its files. Copied ones come first, oldest first: a restore ingests them together, in this order.
     #[serde(default)]
     pub files: Vec<FileEntry>,
     /// The fingerprint of its rows at the layer's end, or just before its drop if it was dropped by then;
@@ -115,6 +115,24 @@ pub struct FileEntry {
     pub crc32: u32,
     /// BLAKE3 of the object's bytes, likewise: identifies the content.
     pub blake3: ContentHash,
+    /// Set for a live file of the source database that was copied as it was.
+    ///
+    /// It lies in the collection's pool, and may hold physical deletes that hide rows of files before it
+    /// in its keyspace's list: a keyspace's copied files mean something only together. `min_ts` and
+    /// `max_ts` are bounds that may not be reached; `entries` and `logical_bytes` count what later files
+    /// may hide; `tombstones` is not known, and 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<CopiedFile>,
+}
+
+/// What is known of a copied file's original.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiedFile {
+    /// Identifies its content, whichever database it lies in: a hash over its length and its last bytes,
+    /// which hold the random identity that RocksDB gives each file.
+    pub source: ContentHash,
+    /// The level of the source's tree that it lay in.
+    pub level: u32,
 }
 
 impl FileEntry {
@@ -187,6 +205,12 @@ impl Manifest {
         codec::decode(path, object, &Seal::default())?.finish(path)
     }
 
+    /// Whether files of it are copies of the source's live files.
+    #[must_use]
+    pub fn is_fast(&self) -> bool {
+        self.files().any(|(_, file)| file.copied.is_some())
+    }
+
     /// Says what in it cannot be, in one line.
     ///
     /// # Errors
@@ -203,9 +227,32 @@ impl Manifest {
                 ));
             }
             keyspace.validate(self.start, self.end)?;
+            self.validate_copied(keyspace)?;
             if let Some(twice) = keyspace.files.iter().find(|file| !ids.insert(file.id)) {
                 return Err(format!("file {} appears twice", twice.id));
             }
+        }
+        Ok(())
+    }
+
+    /// Copied files hold every version there was, and stand at the beginning of what is applied.
+    fn validate_copied(&self, keyspace: &ManifestKeyspace) -> Result<(), String> {
+        let name = &keyspace.descriptor.name;
+        let copied = keyspace.copied_files().len();
+        if keyspace
+            .files
+            .iter()
+            .skip(copied)
+            .any(|file| file.copied.is_some())
+        {
+            return Err(format!(
+                "copied files of keyspace '{name}' come after others"
+            ));
+        }
+        if copied > 0 && (self.kind != LayerKind::Full || !self.revision_history) {
+            return Err(format!(
+                "keyspace '{name}' has copied files, and the layer is not a full backup with history"
+            ));
         }
         Ok(())
     }
@@ -243,6 +290,13 @@ impl Manifest {
 }
 
 impl ManifestKeyspace {
+    /// Its copied files, oldest first. They must be read together.
+    #[must_use]
+    pub fn copied_files(&self) -> &[FileEntry] {
+        let copied = self.files.iter().take_while(|file| file.copied.is_some());
+        self.files.get(..copied.count()).unwrap_or_default()
+    }
+
     fn validate(&self, start: Timestamp, end: Timestamp) -> Result<(), String> {
         let name = &self.descriptor.name;
         if self.revision_start.is_some_and(|start| start > end) {
@@ -262,7 +316,7 @@ impl ManifestKeyspace {
             if file.span.is_empty()
                 || file.min_ts > file.max_ts
                 || file.tombstones > file.entries
-                || file.entries == 0
+                || (file.entries == 0 && file.copied.is_none())
             {
                 return Err(format!(
                     "file {} of keyspace '{name}' has bounds that exclude each other",
@@ -282,5 +336,7 @@ impl ManifestKeyspace {
     }
 }
 
+#[cfg(test)]
+mod copied_tests;
 #[cfg(test)]
 pub(crate) mod tests;

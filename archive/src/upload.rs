@@ -30,10 +30,9 @@ use crate::error::{Error, Result};
 use crate::fetch;
 use crate::hash::{ContentHash, Digest, Digester};
 use crate::ids::FileId;
-use crate::layer::data_name;
 use crate::manifest::FileEntry;
 use crate::options::{MAX_PARTS, StoreOptions};
-use crate::path::LayerPath;
+use crate::pool::Place;
 use crate::seal::Seal;
 use crate::seal::object::{Role, sealed_bytes};
 use crate::seal::stream::SealingReader;
@@ -57,7 +56,8 @@ pub struct StoredFile {
 
 impl StoredFile {
     /// What a manifest says of a file.
-    pub(crate) const fn of(file: &FileEntry) -> Self {
+    #[must_use]
+    pub const fn of(file: &FileEntry) -> Self {
         Self {
             id: file.id,
             stored_bytes: file.stored_bytes,
@@ -67,17 +67,17 @@ impl StoredFile {
     }
 }
 
-/// Puts a local file into a layer.
+/// Puts a local file where it belongs.
 pub(crate) async fn upload(
     collection: &Collection,
-    layer: &LayerPath,
+    place: Place<'_>,
     local: &Path,
 ) -> Result<StoredFile> {
     let store = collection.store();
     let mut failed = 0;
     loop {
         let id = FileId::random();
-        let path = layer.object(data_name(id));
+        let path = place.object(id);
         let source = Source::open(local, collection.seal(), &path).await?;
         let attempt = Attempt {
             collection,

@@ -108,6 +108,12 @@ pub enum Error {
         /// What would be missing.
         reason: String,
     },
+    /// Live files cannot be what was asked for.
+    #[error("cannot take a fast full: {reason}; leave the mode to `auto`, or take `logical`")]
+    NotFast {
+        /// Why not.
+        reason: &'static str,
+    },
     /// No job has this id.
     #[error("there is no job {id}; `jobs list` shows those that there are")]
     NoSuchJob {

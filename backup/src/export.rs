@@ -118,6 +118,45 @@ pub(crate) struct Export<'a> {
     pub(crate) done_bytes: AtomicU64,
 }
 
+impl Exported {
+    /// Of a keyspace from which nothing is exported yet.
+    pub(crate) fn of(planned: &PlannedKeyspace) -> Self {
+        Self {
+            report: KeyspaceReport {
+                name: planned.descriptor.name.clone(),
+                introduced: planned.introduced,
+                gc_gap: planned.gc_gap,
+                ..KeyspaceReport::default()
+            },
+            files: Vec::new(),
+            revision_start: None,
+            how: Arc::default(),
+        }
+    }
+
+    /// Says why nothing is exported of it.
+    pub(crate) fn set_aside(&mut self, planned: &PlannedKeyspace) {
+        if planned.excluded {
+            "excluded".clone_into(&mut self.report.how);
+        } else {
+            "dropped, and collected".clone_into(&mut self.report.how);
+            self.revision_start = planned.descriptor.dropped;
+        }
+    }
+
+    /// Takes a file that is stored.
+    pub(crate) fn add(&mut self, file: FileEntry, reused: bool) {
+        self.report.add(&file, reused);
+        self.files.push(file);
+    }
+
+    /// Brings the files into the order of the manifest.
+    pub(crate) fn sort(&mut self) {
+        self.files
+            .sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
+    }
+}
+
 /// Exports everything that the plan names.
 pub(crate) async fn export(
     engine: &Engine,
@@ -150,7 +189,7 @@ pub(crate) async fn export(
     }
     for stored in done.files {
         if let Some(exported) = exported.get_mut(stored.keyspace) {
-            exported.add(stored.file);
+            exported.add(stored.file, false);
         }
     }
     for exported in &mut exported {
@@ -160,25 +199,6 @@ pub(crate) async fn export(
         exported.sort();
     }
     Ok(exported)
-}
-
-impl Exported {
-    /// Takes a file that is stored.
-    pub(crate) fn add(&mut self, file: FileEntry) {
-        let report = &mut self.report;
-        report.files += 1;
-        report.entries += file.entries;
-        report.tombstones += file.tombstones;
-        report.logical_bytes += file.logical_bytes;
-        report.stored_bytes += file.stored_bytes;
-        self.files.push(file);
-    }
-
-    /// Brings the files into the order of the manifest.
-    pub(crate) fn sort(&mut self) {
-        self.files
-            .sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
-    }
 }
 
 impl Export<'_> {
@@ -215,24 +235,8 @@ fn prepare(
     let mut pieces = VecDeque::new();
     let mut exported = Vec::new();
     for (position, planned) in plan.keyspaces.iter().enumerate() {
-        let report = KeyspaceReport {
-            name: planned.descriptor.name.clone(),
-            introduced: planned.introduced,
-            gc_gap: planned.gc_gap,
-            ..KeyspaceReport::default()
-        };
-        let mut entry = Exported {
-            report,
-            files: Vec::new(),
-            revision_start: None,
-            how: Arc::default(),
-        };
-        if planned.excluded {
-            entry.report.how = "excluded".to_owned();
-        } else if planned.lost {
-            entry.report.how = "dropped, and collected".to_owned();
-            entry.revision_start = planned.descriptor.dropped;
-        } else {
+        let mut entry = Exported::of(planned);
+        if planned.is_read() {
             let keyspace = engine.keyspace_by_id(planned.descriptor.id)?;
             // One dropped within the window is read up to its last moment.
             let at = match planned.descriptor.dropped {
@@ -251,6 +255,8 @@ fn prepare(
                 after: None,
                 follow,
             }));
+        } else {
+            entry.set_aside(planned);
         }
         exported.push(entry);
     }
@@ -429,16 +435,9 @@ impl Export<'_> {
             cause: "no upload was running".to_owned(),
         };
         let stored = uploaded.ok_or_else(stopped)??;
-        let bytes = stored.file.stored_bytes;
-        let done_bytes = self.done_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        metrics::counter!("icecore_backup_stored_bytes_total").increment(bytes);
+        let (done, options) = (&self.done_bytes, self.options);
+        advance(&stored.file, false, done, options, self.total_bytes);
         self.watch.stored(&stored);
-        if let Some(progress) = &self.options.progress {
-            progress(Progress {
-                done_bytes,
-                total_bytes: self.total_bytes.max(done_bytes),
-            });
-        }
         Ok(stored)
     }
 }
@@ -480,6 +479,28 @@ fn write_piece(
             });
             Ok(change)
         }
+    }
+}
+
+/// Counts a file that is stored, or was already, and tells how far the backup is.
+pub(crate) fn advance(
+    file: &FileEntry,
+    reused: bool,
+    done: &AtomicU64,
+    options: &BackupOptions,
+    total_bytes: u64,
+) {
+    let done_bytes = done.fetch_add(file.stored_bytes, Ordering::Relaxed) + file.stored_bytes;
+    let counted = match reused {
+        true => metrics::counter!("icecore_backup_reused_bytes_total"),
+        false => metrics::counter!("icecore_backup_stored_bytes_total"),
+    };
+    counted.increment(file.stored_bytes);
+    if let Some(progress) = &options.progress {
+        progress(Progress {
+            done_bytes,
+            total_bytes: total_bytes.max(done_bytes),
+        });
     }
 }
 

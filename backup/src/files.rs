@@ -163,6 +163,7 @@ pub(crate) fn file_entry(summary: &SstSummary, stored: &StoredFile) -> FileEntry
         stored_bytes: stored.stored_bytes,
         crc32: stored.crc32,
         blake3: stored.blake3,
+        copied: None,
     }
 }
 

@@ -8,7 +8,8 @@
 //! 3. *Sync the log*: everything at or below the end time is durable in the source first. A
 //!    source that crashed back behind its own backup would fork from it.
 //! 4. *Export and upload*: key ranges in parallel, as SST files that a restore ingests as they
-//!    are, through a bounded staging folder.
+//!    are, through a bounded staging folder. A *fast* full ([`Mode`]) copies the live files of the
+//!    source instead, as of one moment, which comes before all else.
 //! 5. *Check* what was stored, then write the *manifest*: the layer exists from here on.
 //! 6. *Hand over* the protection: the record moves to the new end of the chain, so that the next
 //!    incremental finds its window whole however short the GC TTL is.
@@ -34,8 +35,10 @@
 pub mod compact;
 mod error;
 mod export;
+mod fast;
 mod files;
 pub mod jobs;
+mod mode;
 mod options;
 pub mod plan;
 mod prints;
@@ -47,6 +50,7 @@ mod window;
 
 pub use compact::{CompactOptions, CompactReport, compact, plan_compaction};
 pub use error::{Error, Result};
+pub use mode::{FAST_FROM_BYTES, Method, Mode};
 pub use options::{BackupOptions, Fingerprints, OnGcGap};
 pub use plan::{BackupPlan, PlannedKeyspace};
 pub use protection::chain_owner;

@@ -5,6 +5,7 @@ use icecore_engine::Compression;
 use icecore_mvcc::{NamePattern, Timestamp};
 
 use crate::error::{Error, Result};
+use crate::mode::Mode;
 
 /// What an incremental does where garbage collection took a part of a keyspace's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +46,8 @@ pub struct BackupOptions {
     pub revision_history: bool,
     /// What an incremental does where history is gone that it needs. Default: it fails.
     pub on_gc_gap: OnGcGap,
+    /// Whether rows are read, or a full copies live files. Default: whatever is better.
+    pub mode: Mode,
     /// Size at which a file is closed, in bytes, 1 MiB to 2 GiB. Default 128 MiB.
     pub target_file_bytes: u64,
     /// Threads that export, 1 to 64; as many uploads run beside them. Default 2.
@@ -68,6 +71,7 @@ impl Default for BackupOptions {
             keyspaces: Vec::new(),
             revision_history: false,
             on_gc_gap: OnGcGap::Error,
+            mode: Mode::Auto,
             target_file_bytes: 128 << 20,
             threads: 2,
             compression: Compression::Lz4,

@@ -11,6 +11,7 @@ use icecore_mvcc::{Descriptor, EngineId, KeyspaceId, NamePattern, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::mode::Method;
 use crate::options::OnGcGap;
 
 /// What a backup will do.
@@ -32,6 +33,10 @@ pub struct BackupPlan {
     pub patterns: Vec<String>,
     /// The keyspaces, by id.
     pub keyspaces: Vec<PlannedKeyspace>,
+    /// How its files are made; [`plan`] leaves it at logical.
+    pub method: Method,
+    /// Why so.
+    pub method_reason: String,
 }
 
 /// What it will do with one keyspace.
@@ -147,6 +152,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<BackupPlan> {
         whole_engine,
         patterns,
         keyspaces,
+        method: Method::Logical,
+        method_reason: String::new(),
     };
     plan.close_gaps(inputs.thresholds, inputs.on_gc_gap)?;
     Ok(plan)

@@ -1,8 +1,10 @@
 //! What a backup did.
 
-use icecore_archive::{ContentHash, LayerKind, LayerPath};
+use icecore_archive::{ContentHash, FileEntry, LayerKind, LayerPath};
 use icecore_mvcc::{Fingerprint, Timestamp};
 use serde::{Serialize, Serializer};
+
+use crate::mode::Method;
 
 /// What a backup did.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +19,10 @@ pub struct BackupReport {
     pub end: Timestamp,
     /// Whether any time in the window can be restored.
     pub revision_history: bool,
+    /// How the files were made.
+    pub method: Method,
+    /// Why so.
+    pub method_reason: String,
     /// Hash of the manifest: the head to expect at a restore.
     pub manifest_hash: ContentHash,
     /// What it holds, by keyspace.
@@ -40,6 +46,13 @@ pub struct KeyspaceReport {
     pub gc_gap: Option<Timestamp>,
     /// Files stored.
     pub files: u64,
+    /// Files among them that are copies of live ones. Versions and logical bytes are then what there is at
+    /// most, since some files hide rows of others; tombstones are those of the other files.
+    pub copied_files: u64,
+    /// Files among the copied that the pool had already.
+    pub reused_files: u64,
+    /// Bytes of those.
+    pub reused_bytes: u64,
     /// Versions stored, tombstones included.
     pub entries: u64,
     /// Tombstones stored.
@@ -58,10 +71,35 @@ fn as_text<S: Serializer>(gap: &Option<Timestamp>, serializer: S) -> Result<S::O
         .serialize(serializer)
 }
 
+impl KeyspaceReport {
+    pub(crate) fn add(&mut self, file: &FileEntry, reused: bool) {
+        self.files += 1;
+        self.copied_files += u64::from(file.copied.is_some());
+        if reused {
+            self.reused_files += 1;
+            self.reused_bytes = self.reused_bytes.saturating_add(file.stored_bytes);
+        }
+        self.entries = self.entries.saturating_add(file.entries);
+        self.tombstones = self.tombstones.saturating_add(file.tombstones);
+        self.logical_bytes = self.logical_bytes.saturating_add(file.logical_bytes);
+        self.stored_bytes = self.stored_bytes.saturating_add(file.stored_bytes);
+    }
+}
+
 impl BackupReport {
     /// Files stored.
     pub fn files(&self) -> u64 {
         self.keyspaces.iter().map(|k| k.files).sum()
+    }
+
+    /// Files that the pool had already.
+    pub fn reused_files(&self) -> u64 {
+        self.keyspaces.iter().map(|k| k.reused_files).sum()
+    }
+
+    /// Bytes of the files that the pool had already.
+    pub fn reused_bytes(&self) -> u64 {
+        self.keyspaces.iter().map(|k| k.reused_bytes).sum()
     }
 
     /// Versions stored, tombstones included.

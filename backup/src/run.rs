@@ -1,6 +1,7 @@
 //! One backup from plan to hand-over.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use futures::stream::{self, TryStreamExt};
@@ -13,6 +14,8 @@ use icecore_mvcc::{Descriptor, Timestamp};
 
 use crate::error::{Error, Result};
 use crate::export::{Exported, export};
+use crate::fast::{Copying, Source};
+use crate::mode::{Facts, Method, choose};
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, Inputs, Parent, plan};
 use crate::prints::Prints;
@@ -27,6 +30,13 @@ pub(crate) enum Onto {
     Chain(Box<Chain>, Box<Manifest>),
 }
 
+/// A backup that may begin.
+pub(crate) struct Prepared {
+    pub(crate) onto: Onto,
+    pub(crate) at: Snapshot,
+    pub(crate) plan: BackupPlan,
+}
+
 /// Takes a backup. When it returns, the layer can be restored.
 ///
 /// # Errors
@@ -39,9 +49,22 @@ pub async fn backup(
     options: &BackupOptions,
 ) -> Result<BackupReport> {
     let started = Instant::now();
-    let (onto, at, plan) = prepare(engine, collection, options).await?;
+    let Prepared { onto, at, plan } = prepare(engine, collection, options).await?;
+    let (source, at, plan) = match plan.method {
+        Method::Logical => (None, at, plan),
+        Method::Fast => {
+            // The files decide the time; what there is as of then is planned anew.
+            drop(at);
+            let source = Source::capture(engine, options).await?;
+            let at = source.at().clone();
+            let again = plan_at(engine, &onto, options, at.clone(), Some(&plan)).await?;
+            (Some(source), at, again)
+        }
+    };
     let (hold, plan) = acquire(engine, collection, plan, options).await?;
-    let written = write_layer(engine, collection, options, &onto, &at, &plan).await;
+    let prepared = Prepared { onto, at, plan };
+    let written = write_layer(engine, collection, options, &prepared, source).await;
+    let Prepared { at, plan, .. } = prepared;
     let mut report = match written {
         Ok(report) => report,
         Err(error) => {
@@ -84,14 +107,14 @@ pub async fn dry_run(
     collection: &Collection,
     options: &BackupOptions,
 ) -> Result<BackupPlan> {
-    Ok(prepare(engine, collection, options).await?.2)
+    Ok(prepare(engine, collection, options).await?.plan)
 }
 
 pub(crate) async fn prepare(
     engine: &Engine,
     collection: &Collection,
     options: &BackupOptions,
-) -> Result<(Onto, Snapshot, BackupPlan)> {
+) -> Result<Prepared> {
     options.validate()?;
     let onto = match &options.onto {
         None => Onto::Full(None),
@@ -103,19 +126,37 @@ pub(crate) async fn prepare(
             }
         },
     };
-    let engine = engine.clone();
-    let options = options.clone();
+    let (source, as_of) = (engine.clone(), options.as_of);
+    let at = blocking(move || {
+        source
+            .snapshot_at(as_of.unwrap_or_else(|| source.now()))
+            .map_err(Error::from)
+    })
+    .await?;
+    let plan = plan_at(engine, &onto, options, at.clone(), None).await?;
+    Ok(Prepared { onto, at, plan })
+}
+
+/// Plans a backup as of a time. The method is chosen, or that of an earlier plan.
+pub(crate) async fn plan_at(
+    engine: &Engine,
+    onto: &Onto,
+    options: &BackupOptions,
+    at: Snapshot,
+    chosen: Option<&BackupPlan>,
+) -> Result<BackupPlan> {
+    let chosen = chosen.map(|plan| (plan.method, plan.method_reason.clone()));
+    let parent = match onto {
+        Onto::Full(_) => None,
+        Onto::Chain(chain, manifest) => Some((chain.full().to_string(), manifest.clone())),
+    };
+    let (engine, options) = (engine.clone(), options.clone());
     blocking(move || {
-        let at = engine.snapshot_at(options.as_of.unwrap_or_else(|| engine.now()))?;
         // Before those that live: what is restored in between is then no reason to refuse.
         let present = engine.all_keyspaces().into_iter();
         let present: Vec<_> = present.map(|keyspace| keyspace.descriptor()).collect();
         let mut live = engine.descriptors_at(at.timestamp())?;
         let mut lost = BTreeSet::new();
-        let parent = match &onto {
-            Onto::Full(_) => None,
-            Onto::Chain(chain, manifest) => Some((chain.full().to_string(), manifest)),
-        };
         if options.revision_history {
             let after = parent
                 .as_ref()
@@ -145,7 +186,11 @@ pub(crate) async fn prepare(
                 "not in the backup: it was restored here only after its end");
         }
         estimate(&engine, &mut plan)?;
-        Ok((onto, at, plan))
+        (plan.method, plan.method_reason) = match chosen {
+            Some(chosen) => chosen,
+            None => choose(options.mode, facts(&plan, &options))?,
+        };
+        Ok(plan)
     })
     .await
 }
@@ -183,6 +228,18 @@ fn estimate(engine: &Engine, plan: &mut BackupPlan) -> Result<()> {
     Ok(())
 }
 
+/// What the choice of a method depends on.
+fn facts(plan: &BackupPlan, options: &BackupOptions) -> Facts {
+    let bytes = plan.keyspaces.iter().map(|k| k.estimated_bytes);
+    Facts {
+        incremental: plan.onto.is_some(),
+        as_of: options.as_of.is_some(),
+        revision_history: plan.revision_history,
+        fingerprints: options.fingerprints == crate::options::Fingerprints::Always,
+        bytes: icecore_archive::total(bytes),
+    }
+}
+
 /// Keyspaces that were dropped in a window: with history, times before their drop can be restored. With
 /// each, whether all of it was collected already: then the layer only tells that it was there.
 fn dropped_within(
@@ -205,10 +262,10 @@ async fn write_layer(
     engine: &Engine,
     collection: &Collection,
     options: &BackupOptions,
-    onto: &Onto,
-    at: &Snapshot,
-    plan: &BackupPlan,
+    prepared: &Prepared,
+    fast: Option<Source>,
 ) -> Result<BackupReport> {
+    let Prepared { onto, at, plan } = prepared;
     let writer = match onto {
         Onto::Full(path) => collection.begin_full(plan.end, path.clone()).await?,
         Onto::Chain(chain, _) => collection.begin_incremental(chain, plan.end).await?,
@@ -220,7 +277,10 @@ async fn write_layer(
         Onto::Chain(_, manifest) => Some(&**manifest),
     };
     let prints = Prints::new(options.fingerprints, parent);
-    let exported = export(engine, at, &writer, plan, options, prints).await?;
+    let exported = match fast {
+        Some(source) => copy(collection, &writer, &source, plan, options).await?,
+        None => export(engine, at, &writer, plan, options, prints).await?,
+    };
     let of = ManifestOf {
         chain_id: parent.map_or_else(ChainId::random, |parent| parent.chain_id),
         created_at: engine.now(),
@@ -237,10 +297,36 @@ async fn write_layer(
         start: entry.start,
         end: entry.end,
         revision_history: plan.revision_history,
+        method: plan.method,
+        method_reason: plan.method_reason.clone(),
         manifest_hash: entry.manifest_hash,
         keyspaces: exported.into_iter().map(|e| e.report).collect(),
         seconds: 0.0,
     })
+}
+
+/// Brings the live files of a source into the collection, to the last one.
+async fn copy(
+    collection: &Collection,
+    writer: &LayerWriter,
+    source: &Source,
+    plan: &BackupPlan,
+    options: &BackupOptions,
+) -> Result<Vec<Exported>> {
+    let copying = Copying {
+        collection,
+        writer,
+        options,
+        ours: Vec::new(),
+        put: &|_, _| (),
+        stop: &AtomicBool::new(false),
+        total: &|_| (),
+    };
+    let copied = copying.run(source, plan).await?;
+    let stopped = || icecore_archive::Error::Stopped {
+        cause: "the copying ended early".to_owned(),
+    };
+    Ok(copied.ok_or_else(stopped)?)
 }
 
 /// Reads everything back that the layer names, before anyone relies on it.

@@ -54,6 +54,7 @@ scripts!(
     doctor,
     dump,
     errors,
+    fast,
     fingerprint,
     gap,
     gc,

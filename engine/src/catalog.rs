@@ -112,7 +112,7 @@ impl Engine {
         self.restores().check_free(name)?;
         // The column family first: one without a descriptor is swept away at the next open.
         let id = self.meta().take_keyspace_id()?;
-        let (cf, threshold) = self.create_family(id)?;
+        let (cf, threshold) = self.create_family(id, false)?;
         let describe = |ts| Descriptor {
             id,
             name: name.to_owned(),

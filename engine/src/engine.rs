@@ -315,6 +315,11 @@ impl Engine {
         self.inner.folder.staging()
     }
 
+    /// RocksDB's folder.
+    pub(crate) fn data_dir(&self) -> std::path::PathBuf {
+        self.inner.folder.data()
+    }
+
     /// What the hybrid clock shows: never before any timestamp given so far.
     pub fn now(&self) -> Timestamp {
         self.inner.sequencer.now()
@@ -370,11 +375,17 @@ impl Engine {
         })
     }
 
-    /// Creates the column family of a new keyspace.
-    pub(crate) fn create_family(&self, id: KeyspaceId) -> Result<(Cf, Arc<AtomicU64>)> {
+    /// Creates the column family of a new keyspace, or of one that a restore brings.
+    pub(crate) fn create_family(
+        &self,
+        id: KeyspaceId,
+        restored: bool,
+    ) -> Result<(Cf, Arc<AtomicU64>)> {
         let threshold = Arc::new(AtomicU64::new(0));
-        let kind = CfKind::Versioned {
-            threshold: Arc::clone(&threshold),
+        let shared = Arc::clone(&threshold);
+        let kind = match restored {
+            true => CfKind::Restored { threshold: shared },
+            false => CfKind::Versioned { threshold: shared },
         };
         let cf = self
             .inner

@@ -53,8 +53,8 @@ pub use error::{Error, Result};
 pub use gc::{GcGuard, SweepBudget, SweepReport};
 pub use keyspace::{Keyspace, KeyspaceStats};
 pub use load::{
-    BulkLoad, MergedRows, Publish, RestoreScope, RestoringKeyspace, SstCursor, SstFile, SstFiles,
-    SstScratch, SstSummary, SstWriter,
+    BulkLoad, Capture, CapturedKeyspace, LiveFile, MergedRows, Publish, RestoreScope,
+    RestoringKeyspace, Rewrite, SstCursor, SstFile, SstFiles, SstScratch, SstSummary, SstWriter,
 };
 pub use options::{Compression, Options};
 pub use read::{

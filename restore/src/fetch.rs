@@ -1,5 +1,6 @@
 //! Brings files of a layer into the staging folder, verified and ready to be ingested.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,13 +9,27 @@ use futures::stream::{self, StreamExt};
 use icecore_archive::{
     Collection, Error as ArchiveError, FileId, Progress, ProgressFn, blocking, holds, total,
 };
-use icecore_engine::{Compression, Engine};
+use icecore_engine::{Compression, Engine, Rewrite};
 use icecore_mvcc::Timestamp;
 use tokio::sync::{AcquireError, Semaphore};
 
 use crate::error::{Error, Result};
 use crate::options::RestoreOptions;
 use crate::plan::{PlannedFile, PlannedLayer, RestorePlan};
+
+/// Size at which a file of rewritten rows is closed.
+const REWRITTEN_BYTES: u64 = 128 << 20;
+
+/// A layer's files, ready to be ingested.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    /// Copied live files, to be ingested together in this order.
+    pub(crate) live: Vec<PathBuf>,
+    /// What copied files showed up to the target.
+    pub(crate) flat: Vec<PathBuf>,
+    /// The others.
+    pub(crate) plain: Vec<PathBuf>,
+}
 
 /// What all fetches of one restore share.
 pub(crate) struct Fetcher {
@@ -69,17 +84,76 @@ impl Fetcher {
         }
     }
 
-    /// Fetches a layer's files, in their order; files left empty by the rewriting are left out.
-    /// `None` when another part of the restore failed: the files are not whole then.
+    /// Fetches a layer's files, in their order; files left empty by the rewriting are left out, and copied
+    /// ones if they are in already. `None` when another part of the restore failed: the files are not whole then.
     ///
     /// Waits for all its fetches even when one fails, so that none is still at work on the engine
     /// when the restore returns.
-    pub(crate) async fn layer(&self, layer: &PlannedLayer) -> Result<Option<Vec<PathBuf>>> {
-        let files = stream::iter(&layer.files).map(|file| self.file(layer, file));
-        let files: Vec<Result<Option<PathBuf>>> = files.buffered(self.threads).collect().await;
-        let files: Result<Vec<Option<PathBuf>>> = files.into_iter().collect();
-        let files = files?.into_iter().flatten().collect();
-        Ok((!self.stopped()).then_some(files))
+    pub(crate) async fn layer(
+        &self,
+        layer: &PlannedLayer,
+        copied_are_in: bool,
+    ) -> Result<Option<Ready>> {
+        let is_copied = |file: &PlannedFile| file.file.copied.is_some();
+        let (there, wanted): (Vec<&PlannedFile>, Vec<&PlannedFile>) = layer
+            .files
+            .iter()
+            .partition(|file| copied_are_in && is_copied(file));
+        if !there.is_empty() {
+            self.advance(total(there.iter().map(|file| file.file.stored_bytes)));
+        }
+        let fetches = stream::iter(&wanted).map(|file| self.file(layer, file));
+        let fetched: Vec<Result<Option<PathBuf>>> = fetches.buffered(self.threads).collect().await;
+        let fetched: Result<Vec<Option<PathBuf>>> = fetched.into_iter().collect();
+        let mut ready = Ready::default();
+        let mut is_cut = false;
+        for (file, path) in wanted.into_iter().zip(fetched?) {
+            let Some(path) = path else { continue };
+            if is_copied(file) {
+                is_cut |= file.rewrite;
+                ready.live.push(path);
+            } else {
+                ready.plain.push(path);
+            }
+        }
+        if self.stopped() {
+            return Ok(None);
+        }
+        if is_cut {
+            let live = std::mem::take(&mut ready.live);
+            ready.flat = self.flatten(live).await.inspect_err(|_| self.stop())?;
+        }
+        Ok(Some(ready))
+    }
+
+    /// Writes what copied files show up to the target to files of their own. They stay, in case this run
+    /// does not come to ingest what it writes.
+    async fn flatten(&self, live: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+        let (engine, target) = (self.engine.clone(), self.target);
+        let Some(first) = live.first() else {
+            return Ok(Vec::new());
+        };
+        let dir = first.with_extension("flat");
+        blocking(move || {
+            let failed =
+                |action, error| icecore_engine::Error::io(action, dir.display().to_string(), error);
+            // Of an earlier run, perhaps unfinished.
+            match std::fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(failed("remove", error).into());
+                }
+                _ => {}
+            }
+            std::fs::create_dir(&dir).map_err(|error| failed("create", error))?;
+            let rewrite = Rewrite {
+                compression: Compression::Lz4,
+                target_bytes: REWRITTEN_BYTES,
+                keep: &|_, ts| ts <= target,
+            };
+            let flat = engine.flatten_live_files(&live, &dir, rewrite)?;
+            Ok::<_, Error>(flat.into_iter().map(|file| file.path).collect())
+        })
+        .await
     }
 
     /// Makes the other parts of the restore end early.
@@ -127,7 +201,7 @@ impl Fetcher {
                 .increment(planned.file.stored_bytes);
         }
         self.advance(planned.file.stored_bytes);
-        if !planned.rewrite {
+        if !planned.rewrite || planned.file.copied.is_some() {
             return Ok(Some(path));
         }
         let (engine, target) = (self.engine.clone(), self.target);
@@ -163,6 +237,7 @@ pub(crate) fn forget(dir: &Path, id: FileId) {
     for ending in ["sst", "link", "kept.sst", "kept.link"] {
         let _ = std::fs::remove_file(dir.join(format!("{id}.{ending}")));
     }
+    let _ = std::fs::remove_dir_all(dir.join(format!("{id}.flat")));
 }
 
 /// Takes the versions after the target out of a file.

@@ -8,7 +8,8 @@
 //!    room on the disk.
 //! 3. *Fetch* into the staging folder, and verify the bytes (length, CRC32, BLAKE3) before RocksDB
 //!    opens any of them.
-//! 4. *Ingest* each layer into a hidden keyspace, by links, as the files are.
+//! 4. *Ingest* each layer into a hidden keyspace, by links, as the files are. The copied files of a fast
+//!    full go in together, in the order of their list.
 //! 5. *Publish* all keyspaces in one commit, with the clock past the newest version and the
 //!    threshold at the oldest time at which reads are true.
 //!

@@ -11,12 +11,12 @@ use icecore_engine::{Engine, Publish, RestoreScope, RestoringKeyspace};
 use icecore_mvcc::{Fingerprint, Timestamp};
 
 use crate::error::{Error, Result};
-use crate::fetch::{Fetcher, forget, link_of};
+use crate::fetch::{Fetcher, Ready, forget, link_of};
 use crate::options::RestoreOptions;
 use crate::plan::{PlannedLayer, PlannedRestore, RestorePlan, plan};
 use crate::report::RestoreReport;
 use crate::space;
-use crate::work::{DryRun, Ingested, Requests};
+use crate::work::{DryRun, Ingested, Requests, copied_tag};
 
 /// Restores keyspaces into an engine. When it returns, they are visible and durable.
 ///
@@ -292,13 +292,14 @@ async fn bring_layers(
             fetcher.skip(layer);
             continue;
         }
+        let copied_are_in = ingested.contains(&copied_tag(&layer.path));
         // The one that failed tells why.
-        let Some(files) = fetcher.layer(layer).await? else {
+        let Some(files) = fetcher.layer(layer, copied_are_in).await? else {
             return Ok(());
         };
         let (keyspace, layer) = (hidden.clone(), layer.clone());
         let dir = fetcher.dir().to_owned();
-        blocking(move || ingest(&keyspace, &tag, &files, &dir, &layer)).await?;
+        blocking(move || ingest(&keyspace, &layer, &files, &dir)).await?;
     }
     Ok(())
 }
@@ -307,13 +308,19 @@ async fn bring_layers(
 /// before it is noted that the layer is in; they go once it is.
 fn ingest(
     keyspace: &RestoringKeyspace,
-    tag: &str,
-    files: &[PathBuf],
-    dir: &Path,
     layer: &PlannedLayer,
+    files: &Ready,
+    dir: &Path,
 ) -> Result<()> {
-    let links: Vec<PathBuf> = files.iter().map(|file| link_of(file)).collect();
-    keyspace.ingest(tag, &links)?;
+    let links = |files: &[PathBuf]| -> Vec<PathBuf> { files.iter().map(|f| link_of(f)).collect() };
+    // In a step of their own, which is noted: they must not go in a second time.
+    if !files.live.is_empty() {
+        keyspace.ingest_live(&copied_tag(&layer.path), &links(&files.live))?;
+    }
+    if !files.flat.is_empty() {
+        keyspace.ingest(&copied_tag(&layer.path), &links(&files.flat))?;
+    }
+    keyspace.ingest(&layer.path.to_string(), &links(&files.plain))?;
     for file in layer.files.iter().map(|planned| &planned.file) {
         forget(dir, file.id);
     }

@@ -9,8 +9,8 @@ use crate::work::Ingested;
 /// Checks that a database folder, which need not exist yet, lies on a file system with room for the
 /// whole plan; `threads` as in the options. A restore checks its engine's folder by itself.
 ///
-/// What is needed is every file to fetch, and for each of `threads` files under rewriting its size once
-/// more: files go from the staging folder into the database by links. A rewritten file is
+/// What is needed is every file to fetch, and for each of `threads` files under rewriting, and for copied
+/// files that are rewritten together for all of them, its size once more: files go from the staging folder into the database by links. A rewritten file is
 /// taken to be as large as it was. The room that RocksDB takes later, to compact, is not counted.
 ///
 /// # Errors

@@ -299,8 +299,7 @@ async fn check_files(
 ) {
     let all = manifest.files().count();
     if options.depth == Depth::Presence || (options.sample.is_some() && to_read.len() < all) {
-        let files: Vec<&FileEntry> = manifest.files().map(|(_, file)| file).collect();
-        let missing = missing(collection, &layer.path, &files).await;
+        let missing = missing(collection, manifest).await;
         layer.problems.extend(missing);
     }
     let path = layer.path.clone();
@@ -317,8 +316,9 @@ async fn check_files(
     }
 }
 
-async fn missing(collection: &Collection, path: &LayerPath, files: &[&FileEntry]) -> Vec<String> {
-    let stored = match collection.stored_files(path).await {
+async fn missing(collection: &Collection, manifest: &Manifest) -> Vec<String> {
+    let path = &manifest.layer;
+    let stored = match collection.stored_files_of(manifest).await {
         Ok(stored) => stored,
         Err(error) => return vec![error.to_string()],
     };
@@ -332,5 +332,6 @@ async fn missing(collection: &Collection, path: &LayerPath, files: &[&FileEntry]
         }
         Some(_) => None,
     };
-    files.iter().filter_map(problem).collect()
+    let files = manifest.files().map(|(_, file)| file);
+    files.filter_map(|file| problem(&file)).collect()
 }

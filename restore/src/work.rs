@@ -147,11 +147,13 @@ impl Ingested {
         self.staged.get(&format!("{}.sst", file.id)) == Some(&file.stored_bytes)
     }
 
-    fn has(&self, keyspace: &PlannedRestore, layer: &PlannedLayer) -> bool {
-        let tag = layer.path.to_string();
-        self.layers
-            .get(&keyspace.name)
-            .is_some_and(|tags| tags.contains(&tag))
+    fn has(&self, step: &Step<'_>) -> bool {
+        let Some(tags) = self.layers.get(&step.keyspace.name) else {
+            return false;
+        };
+        let is_copied = step.file.file.copied.is_some();
+        tags.contains(&step.layer.path.to_string())
+            || (is_copied && tags.contains(&copied_tag(&step.layer.path)))
     }
 
     /// The files that are still to be fetched.
@@ -166,24 +168,32 @@ impl Ingested {
             .keyspaces
             .iter()
             .flat_map(|keyspace| keyspace.layers.iter().map(move |layer| (keyspace, layer)));
-        layers
-            .filter(|(keyspace, layer)| !self.has(keyspace, layer))
-            .flat_map(|(keyspace, layer)| {
-                layer.files.iter().map(move |file| Step {
-                    keyspace,
-                    layer,
-                    file,
-                })
+        let steps = layers.flat_map(|(keyspace, layer)| {
+            layer.files.iter().map(move |file| Step {
+                keyspace,
+                layer,
+                file,
             })
+        });
+        steps.filter(|step| !self.has(step))
     }
 
     /// Bytes that the rest of the restore needs on disk: see [`crate::check_space`].
     pub(crate) fn space_bytes(&self, plan: &RestorePlan, threads: usize) -> u64 {
-        let rewritten = self.remaining(plan).filter(|step| step.file.rewrite);
-        let mut beside: Vec<u64> = rewritten.map(|step| step.stored_bytes()).collect();
+        let rewritten = || self.remaining(plan).filter(|step| step.file.rewrite);
+        let is_copied = |step: &Step<'_>| step.file.file.copied.is_some();
+        let alone = rewritten().filter(|step| !is_copied(step));
+        let mut beside: Vec<u64> = alone.map(|step| step.stored_bytes()).collect();
         beside.sort_unstable_by(|a, b| b.cmp(a));
+        // Those of a keyspace are rewritten together, and stay until what was written is in.
+        let together = total(
+            rewritten()
+                .filter(is_copied)
+                .map(|step| step.stored_bytes()),
+        );
         let all = total(self.missing(plan).map(|step| step.stored_bytes()));
         all.saturating_add(total(beside.into_iter().take(threads)))
+            .saturating_add(together)
     }
 }
 
@@ -195,6 +205,11 @@ fn lengths_in(folder: &Path) -> BTreeMap<String, u64> {
         Some((name, entry.metadata().ok()?.len()))
     };
     entries.filter_map(length).collect()
+}
+
+/// The tag of a layer's copied files, which go in before its others.
+pub(crate) fn copied_tag(layer: &LayerPath) -> String {
+    format!("{layer} copied files")
 }
 
 #[cfg(test)]

@@ -244,7 +244,8 @@ fn planted_bug_reads_of_the_instant_before_are_caught() {
 #[test]
 fn planted_bug_a_fingerprint_that_misses_a_row_is_caught() {
     for incremental in [full(false), incremental(true)] {
-        let ops = vec![put(5, 1), full(true), put(6, 2), incremental];
+        // A full with history may be a fast one, which tells no fingerprint.
+        let ops = vec![put(5, 1), full(false), put(6, 2), incremental];
         is_caught(Bug::FingerprintMissesARow, ops, "has fingerprint");
     }
 }

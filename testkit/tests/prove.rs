@@ -316,6 +316,7 @@ fn a_full_by_hand(rig: &Rig, lacks: Fingerprint) {
             stored_bytes: stored.stored_bytes,
             crc32: stored.crc32,
             blake3: stored.blake3,
+            copied: None,
         });
         writer.commit(manifest).await.unwrap();
     });

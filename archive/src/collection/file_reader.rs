@@ -12,7 +12,6 @@ use tokio::sync::OnceCell;
 
 use super::Collection;
 use crate::error::{Error, Result};
-use crate::layer::data_name;
 use crate::manifest::FileEntry;
 use crate::path::LayerPath;
 use crate::seal::object::{
@@ -37,7 +36,7 @@ impl Collection {
     /// # Errors
     /// [`Error::Tampered`] if the collection is sealed and no sealed file has that size.
     pub fn file_reader(&self, layer: &LayerPath, file: &FileEntry) -> Result<FileReader> {
-        let path = layer.object(data_name(file.id));
+        let path = layer.file_object(file);
         let bytes = match self.is_sealed() {
             false => file.stored_bytes,
             true => plain_bytes(file.stored_bytes).ok_or_else(|| {

@@ -1,13 +1,10 @@
 //! Reading layers: manifests, what is stored beside them, and data files.
 
-use std::collections::BTreeMap;
-
 use super::Collection;
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::hash::ContentHash;
-use crate::ids::FileId;
-use crate::layer::{MANIFEST_NAME, data_name};
+use crate::layer::MANIFEST_NAME;
 use crate::manifest::{FileEntry, Manifest, codec};
 use crate::marker::{LayerEntry, Tombstone};
 use crate::path::LayerPath;
@@ -113,19 +110,6 @@ impl Collection {
         Ok((manifest, hash))
     }
 
-    /// The data files that lie in a layer, named by its manifest or not, with their sizes. One listing.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn stored_files(&self, layer: &LayerPath) -> Result<BTreeMap<FileId, u64>> {
-        let listed = self.store().list(&layer.object("data")).await?;
-        let files = listed.iter().filter_map(|object| {
-            let id = object.location.filename()?.strip_suffix(".sst")?;
-            Some((id.parse().ok()?, object.size))
-        });
-        Ok(files.collect())
-    }
-
     /// Copies a data file to a local one, which is replaced if it exists; verifies it on the way, and
     /// opens it if it is sealed.
     ///
@@ -145,7 +129,7 @@ impl Collection {
     ) -> Result<()> {
         fetch::read_verified(
             self.store(),
-            &layer.object(data_name(file.id)),
+            &layer.file_object(file),
             fetch::expected(file),
             self.seal(),
             Some(to),
@@ -160,7 +144,7 @@ impl Collection {
     pub async fn verify_file(&self, layer: &LayerPath, file: &FileEntry) -> Result<()> {
         fetch::read_verified(
             self.store(),
-            &layer.object(data_name(file.id)),
+            &layer.file_object(file),
             fetch::expected(file),
             self.seal(),
             None,

@@ -41,10 +41,13 @@ pub struct Checkpoint {
 /// A file that is stored, and what of its piece is done with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointFile {
-    /// The piece of the work, by its place in the job's list.
+    /// The piece of the work, by its place in the job's list; of a fast full the keyspace, by its place in
+    /// the plan.
     pub piece: u32,
-    /// The last version in the file: everything of the piece up to it is stored.
-    pub last: Position,
+    /// The last version in the file: everything of the piece up to it is stored. Copied files have none,
+    /// each counts by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Position>,
     /// The file.
     #[serde(flatten)]
     pub file: FileEntry,

@@ -43,7 +43,7 @@ fn descriptor(id: u32, name: &str) -> Descriptor {
     }
 }
 
-fn file(number: u8) -> FileEntry {
+pub(crate) fn file(number: u8) -> FileEntry {
     FileEntry {
         id: FileId::from_bytes([number; 16]),
         span: FileEntry::span_of(b"flight/1\x00", b"flight/9\xff"),
@@ -55,6 +55,7 @@ fn file(number: u8) -> FileEntry {
         stored_bytes: 700,
         crc32: 0xcbf4_3926,
         blake3: ContentHash::of(&[number]),
+        copied: None,
     }
 }
 
@@ -349,6 +350,7 @@ prop_compose! {
             stored_bytes: sizes.1,
             crc32,
             blake3: ContentHash::from_bytes(hash),
+            copied: None,
         }
     }
 }

@@ -12,11 +12,13 @@ use crate::error::Result;
 use crate::hash::ContentHash;
 use crate::ids::FileId;
 use crate::layer::{LOCK_NAME, MANIFEST_NAME};
+use crate::manifest::FileEntry;
 use crate::marker::{
     CHAIN_PREFIX, COLLECTION_PATH, ChainMarker, LATEST_PREFIX, LatestName, parse_chain_marker,
     parse_latest_name,
 };
 use crate::path::{FullPath, IncrementalPath, LayerPath};
+use crate::pool::Place;
 
 /// What an object in a layer's directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +97,8 @@ pub struct Survey {
     pub retired: BTreeMap<LayerPath, (ContentHash, Timestamp)>,
     /// The directories of layers.
     pub directories: BTreeMap<LayerPath, Directory>,
+    /// The files in the pool, named by a manifest or not, with their lengths.
+    pub pool: BTreeMap<FileId, u64>,
     /// The markers of each chain.
     pub(super) markers: BTreeMap<FullPath, Vec<Path>>,
     /// The markers of fulls that `LATEST` is found by.
@@ -107,6 +111,19 @@ impl Survey {
     pub fn is_due(&self, since: Timestamp, grace: Duration) -> bool {
         let age = self.now.nanos().saturating_sub(since.nanos());
         u128::from(age) >= grace.as_nanos()
+    }
+
+    /// The length of a layer's data file, where it lies; `None` if it is not there.
+    #[must_use]
+    pub fn stored_bytes(&self, layer: &LayerPath, file: &FileEntry) -> Option<u64> {
+        match Place::of(layer, file) {
+            Place::Layer(layer) => {
+                let mut objects = self.directories.get(layer)?.objects.iter();
+                let found = objects.find(|object| object.kind == ObjectKind::Data(file.id));
+                found.map(|object| object.bytes)
+            }
+            Place::Pool => self.pool.get(&file.id).copied(),
+        }
     }
 
     /// Whether the chain is marked expired.
@@ -134,6 +151,7 @@ impl Collection {
             expired: BTreeMap::new(),
             retired: BTreeMap::new(),
             directories: BTreeMap::new(),
+            pool: BTreeMap::new(),
             markers: BTreeMap::new(),
             latest: BTreeMap::new(),
         };
@@ -143,7 +161,9 @@ impl Collection {
             if foreign.iter().any(|root| path.starts_with(root.as_str())) {
                 continue;
             }
-            if let Some(full) = chain_of(path) {
+            if let Some(id) = Place::Pool.id_of(&object.location) {
+                survey.pool.insert(id, object.size);
+            } else if let Some(full) = chain_of(path) {
                 by_chain.entry(full).or_default().push(object);
             } else if let Some(name) = in_folder(path, LATEST_PREFIX) {
                 survey.take_latest(name, &object);

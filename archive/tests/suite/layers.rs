@@ -60,6 +60,7 @@ pub(crate) fn entry(stored: StoredFile, start: Timestamp, end: Timestamp) -> Fil
         stored_bytes: stored.stored_bytes,
         crc32: stored.crc32,
         blake3: stored.blake3,
+        copied: None,
     }
 }
 

@@ -49,6 +49,7 @@ mod tests {
             stored_bytes,
             crc32: 0,
             blake3: ContentHash::of(b""),
+            copied: None,
         }
     }
 

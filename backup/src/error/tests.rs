@@ -10,7 +10,7 @@ use crate::jobs::{JobEvent, JobId, JobState};
 
 error_names!(Error:
     Engine, Archive, Protection, OtherEngine, NotAfterChain, OtherScope, NothingMatches,
-    RestoredLater, GcGap, MergeMismatch, WouldLeaveLess, NoSuchJob, JobIdSyntax, JobState, UnknownKind,
+    RestoredLater, GcGap, MergeMismatch, WouldLeaveLess, NotFast, NoSuchJob, JobIdSyntax, JobState, UnknownKind,
     JobRefused, UnreadableJob, Thread, RunnerPanicked, InvalidOption,
 );
 
@@ -68,6 +68,9 @@ fn all() -> Vec<Error> {
         },
         Error::WouldLeaveLess {
             reason: "1 of 2 backups of the whole engine would stay".to_owned(),
+        },
+        Error::NotFast {
+            reason: "live files are as of now, and a time was asked for",
         },
         Error::NoSuchJob { id: job() },
         Error::JobIdSyntax {

@@ -123,11 +123,9 @@ fn source(full: &Manifest) -> String {
 
 /// The first file that a manifest names and that is not there in its length.
 fn missing(survey: &Survey, manifest: &Manifest) -> Option<String> {
-    let directory = survey.directories.get(&manifest.layer);
-    let data = directory.map(icecore_archive::Directory::data);
-    let data = data.unwrap_or_default();
+    let layer = &manifest.layer;
     let mut files = manifest.files().map(|(_, file)| file);
-    let missing = files.find(|file| data.get(&file.id) != Some(&file.stored_bytes));
+    let missing = files.find(|file| survey.stored_bytes(layer, file) != Some(file.stored_bytes));
     missing.map(|file| {
         let (id, layer) = (file.id, &manifest.layer);
         format!("file {id} of {layer} is missing or has another length")

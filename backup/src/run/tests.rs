@@ -77,7 +77,7 @@ impl Lab {
         };
         let prepared = prepare(&self.engine, &self.collection, &options);
         // Its snapshot of the end is given up with the rest: the end is now, and may be passed.
-        let plan = self.runtime.block_on(prepared).unwrap().2;
+        let plan = self.runtime.block_on(prepared).unwrap().plan;
         (plan, options)
     }
 

@@ -130,7 +130,7 @@ impl Case<'_> {
                 .filter(|name| !OTHER_FAMILIES.contains(&name.as_str()))
             {
                 if let Some(handle) = db.cf_handle(name) {
-                    db.compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &options);
+                    db.compact_range_cf_opt(&handle, None::<&[u8]>, None::<&[u8]>, &options);
                 }
             }
             Ok(())

@@ -6,7 +6,9 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use icecore_archive::{BackupSelector, Collection, CollectionUri, LayerKind, StoreOptions};
 use icecore_backup::jobs::BackupSpec;
-use icecore_backup::{BackupOptions, BackupPlan, BackupReport, KeyspaceReport, OnGcGap};
+use icecore_backup::{
+    BackupOptions, BackupPlan, BackupReport, KeyspaceReport, Method, Mode, OnGcGap,
+};
 use icecore_mvcc::{NamePattern, Timestamp};
 use serde::Serialize;
 
@@ -50,6 +52,10 @@ pub(crate) struct BackupArguments {
     /// Read every file back and compare its checksums before the backup counts as taken
     #[arg(long)]
     recheck: bool,
+    /// Read rows, or copy the live files of the database, which takes a full backup as of now with revision
+    /// history
+    #[arg(long, value_enum, default_value_t = ModeArgument::Auto)]
+    mode: ModeArgument,
     /// Tell what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -96,6 +102,26 @@ impl From<Fingerprints> for icecore_backup::Fingerprints {
     }
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ModeArgument {
+    /// Fast where it can be and is worth it
+    Auto,
+    /// Copy live files, or fail
+    Fast,
+    /// Read rows
+    Logical,
+}
+
+impl From<ModeArgument> for Mode {
+    fn from(argument: ModeArgument) -> Self {
+        match argument {
+            ModeArgument::Auto => Self::Auto,
+            ModeArgument::Fast => Self::Fast,
+            ModeArgument::Logical => Self::Logical,
+        }
+    }
+}
+
 pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> {
     match (arguments.dry_run, arguments.detached) {
         (true, _) => dry_run(context, arguments),
@@ -117,6 +143,7 @@ fn spec(arguments: &BackupArguments) -> Result<BackupSpec> {
         on_gc_gap,
         fingerprint,
         recheck,
+        mode,
         dry_run: _,
         detached: _,
         max_requests_per_second,
@@ -134,6 +161,7 @@ fn spec(arguments: &BackupArguments) -> Result<BackupSpec> {
         as_of: as_of.as_ref().map(ToString::to_string),
         keyspaces: keyspaces.iter().map(ToString::to_string).collect(),
         revision_history: *revision_history,
+        mode: (*mode).into(),
         reexport_on_gc_gap: matches!(on_gc_gap, OnGap::Reexport),
         no_fingerprints: matches!(fingerprint, Fingerprints::Never),
         recheck: *recheck,
@@ -151,6 +179,7 @@ fn options(arguments: &BackupArguments, as_of: Option<Timestamp>) -> BackupOptio
         on_gc_gap: arguments.on_gc_gap.into(),
         fingerprints: arguments.fingerprint.into(),
         recheck: arguments.recheck,
+        mode: arguments.mode.into(),
         ..BackupOptions::default()
     }
 }
@@ -174,20 +203,42 @@ fn back_up(context: &Context, arguments: &BackupArguments) -> Result<()> {
     }
     let elapsed = started.elapsed();
     let sentence = || {
+        let (fast, at_most) = match report.method {
+            Method::Fast => ("fast ", "at most "),
+            Method::Logical => ("", ""),
+        };
         format!(
-            "{} backup {} as of {}: {}, {} in {}, in {:.2} s, {}",
+            "{fast}{} backup {} as of {}: {at_most}{}, {} in {}{}, in {:.2} s, {}",
             kind_text(report.kind),
             report.layer,
             report.end,
             plural(report.entries(), "version"),
             human_bytes(report.stored_bytes()),
             plural(report.files(), "file"),
+            reused_text(&report),
             elapsed.as_secs_f64(),
             human_rate(report.stored_bytes(), elapsed),
         )
     };
     let done = Done::from(&report);
     context.done("backup", sentence, &done, report.stored_bytes(), started)
+}
+
+/// A number of versions; of copied files it is a bound, since some hide versions of others.
+pub(super) fn at_most(versions: u64, copied: bool) -> String {
+    let count = human_count(versions);
+    if copied { format!("≤{count}") } else { count }
+}
+
+/// How much of a fast full was there already.
+fn reused_text(report: &BackupReport) -> String {
+    match (report.method, report.reused_files()) {
+        (Method::Logical, _) | (_, 0) => String::new(),
+        (Method::Fast, files) => format!(
+            " ({} in {files} of them were there already)",
+            human_bytes(report.reused_bytes())
+        ),
+    }
 }
 
 pub(super) fn kind_text(kind: LayerKind) -> &'static str {
@@ -207,8 +258,12 @@ struct Done<'a> {
     #[serde(serialize_with = "time")]
     end: Timestamp,
     revision_history: bool,
+    method: Method,
+    method_reason: &'a str,
     manifest_hash: String,
     files: u64,
+    reused_files: u64,
+    reused_bytes: u64,
     entries: u64,
     logical_bytes: u64,
     keyspaces: Vec<Stored<'a>>,
@@ -222,8 +277,12 @@ impl<'a> From<&'a BackupReport> for Done<'a> {
             start: since_epoch(report.start),
             end: report.end,
             revision_history: report.revision_history,
+            method: report.method,
+            method_reason: &report.method_reason,
             manifest_hash: report.manifest_hash.to_string(),
             files: report.files(),
+            reused_files: report.reused_files(),
+            reused_bytes: report.reused_bytes(),
             entries: report.entries(),
             logical_bytes: report.logical_bytes(),
             keyspaces: report.keyspaces.iter().map(Stored::from).collect(),
@@ -249,11 +308,12 @@ impl Record for Stored<'_> {
 
     fn cells(&self) -> Vec<String> {
         let report = self.0;
+        let copied = report.copied_files > 0;
         vec![
             report.name.clone(),
             if report.introduced { "yes" } else { "no" }.to_owned(),
-            human_count(report.entries),
-            human_count(report.tombstones),
+            at_most(report.entries, copied),
+            or_dash((!copied).then(|| human_count(report.tombstones))),
             human_count(report.files),
             human_bytes(report.stored_bytes),
             report.how.clone(),
@@ -278,6 +338,10 @@ fn dry_run(context: &Context, arguments: &BackupArguments) -> Result<()> {
                 Some(full) => format!(" onto {full}"),
                 None => String::new(),
             };
+            context.line(&format!(
+                "method: {}, since {}",
+                plan.method, plan.method_reason
+            ))?;
             context.line(&format!(
                 "would take {} backup{onto} as of {}; nothing was written",
                 match plan.kind {
@@ -314,6 +378,8 @@ struct Plan {
     end: Timestamp,
     revision_history: bool,
     whole_engine: bool,
+    method: Method,
+    method_reason: String,
     keyspaces: Vec<Planned>,
 }
 
@@ -335,6 +401,8 @@ impl From<&BackupPlan> for Plan {
             end: plan.end,
             revision_history: plan.revision_history,
             whole_engine: plan.whole_engine,
+            method: plan.method,
+            method_reason: plan.method_reason.clone(),
             keyspaces: keyspaces.collect(),
         }
     }

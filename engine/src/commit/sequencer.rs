@@ -46,6 +46,8 @@ struct State {
     waiters: usize,
     /// `last` when the reservation was last extended ahead of need.
     idle_at: u64,
+    /// Somebody waits for the unfinished commits to end, or has a moment without any: none may begin.
+    paused: bool,
 }
 
 /// A timestamp whose commit is not finished. Dropped before anything was written at it, it is
@@ -96,6 +98,19 @@ impl Drop for Ticket<'_> {
     }
 }
 
+/// A moment without commits; it ends when this is dropped, whatever happens in it.
+struct Pause<'a> {
+    sequencer: &'a Sequencer,
+    state: MutexGuard<'a, State>,
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.state.paused = false;
+        self.sequencer.published.notify_all();
+    }
+}
+
 impl Sequencer {
     /// Starts at the durable high-water mark.
     pub(crate) fn new(
@@ -114,6 +129,7 @@ impl Sequencer {
                 pending: VecDeque::new(),
                 waiters: 0,
                 idle_at: mark,
+                paused: false,
             }),
             published: Condvar::new(),
             visible: AtomicU64::new(mark),
@@ -137,6 +153,9 @@ impl Sequencer {
     pub(crate) fn assign(&self, admit: impl FnOnce(Timestamp) -> Result<()>) -> Result<Ticket<'_>> {
         let mut state = self.state.lock();
         self.check()?;
+        while state.paused {
+            self.await_change(&mut state)?;
+        }
         let ts = self.clock.now().nanos().max(state.last.saturating_add(1));
         self.reserve(&mut state, ts)?;
         admit(Timestamp::from_nanos(ts))?;
@@ -177,6 +196,29 @@ impl Sequencer {
             self.publish(&state);
         }
         self.wait(state, ts.nanos())
+    }
+
+    /// Runs `moment` while no commit is under way and none can begin. It gets a time that is at or above
+    /// all commits so far and below all later ones, and visible.
+    pub(crate) fn pause<T>(&self, moment: impl FnOnce(Timestamp) -> Result<T>) -> Result<T> {
+        let mut state = self.state.lock();
+        while state.paused {
+            self.await_change(&mut state)?;
+        }
+        state.paused = true;
+        let mut pause = Pause {
+            sequencer: self,
+            state,
+        };
+        while !pause.state.pending.is_empty() {
+            self.await_change(&mut pause.state)?;
+        }
+        self.check()?;
+        let now = self.clock.now().nanos().max(pause.state.last);
+        self.reserve(&mut pause.state, now)?;
+        pause.state.last = now;
+        self.publish(&pause.state);
+        moment(Timestamp::from_nanos(now))
     }
 
     /// Moves the clock to at least `ts`, which may lie in the future of the wall clock.
@@ -295,11 +337,17 @@ impl Sequencer {
 
     fn wait(&self, mut state: MutexGuard<'_, State>, ts: u64) -> Result<()> {
         while self.visible.load(Ordering::Acquire) < ts {
-            self.check()?;
-            state.waiters += 1;
-            self.published.wait(&mut state);
-            state.waiters -= 1;
+            self.await_change(&mut state)?;
         }
+        Ok(())
+    }
+
+    /// Waits until a commit was published or a pause ended; an error once the engine has stopped.
+    fn await_change(&self, state: &mut MutexGuard<'_, State>) -> Result<()> {
+        self.check()?;
+        state.waiters += 1;
+        self.published.wait(state);
+        state.waiters -= 1;
         Ok(())
     }
 }

@@ -95,6 +95,24 @@ impl SstScratch {
     /// # Errors
     /// [`Error::Io`] when a file is missing, [`Error::Rocks`] when one is no such file.
     pub fn open(&self, files: &[PathBuf]) -> Result<SstFile> {
+        self.open_by(files, ingest)
+    }
+
+    /// Opens live files of a keyspace, as copied from its database: all of them, in the order of
+    /// [`CapturedKeyspace::live`](crate::CapturedKeyspace::live). They are read as the database showed
+    /// them: what a delete removed is not there. Otherwise as [`SstScratch::open`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file is missing or refused, [`Error::Rocks`].
+    pub fn open_live(&self, files: &[PathBuf]) -> Result<SstFile> {
+        self.open_by(files, Cf::ingest_live_files)
+    }
+
+    fn open_by(
+        &self,
+        files: &[PathBuf],
+        ingest: impl FnOnce(&Cf, &[PathBuf]) -> Result<()>,
+    ) -> Result<SstFile> {
         let number = self.0.opened.fetch_add(1, Ordering::Relaxed);
         let family = format!("file-{number}");
         let kind = CfKind::Versioned {
@@ -115,11 +133,9 @@ impl SstScratch {
             Ok(links) => ingest(&opened.cf, links),
             Err(_) => Ok(()),
         };
-        if ingested.is_err() {
-            for link in links.iter().flatten() {
-                // What was taken is gone already; the folder goes with the scratch database.
-                let _gone = fs::remove_file(link);
-            }
+        for link in links.iter().flatten() {
+            // What was taken may be gone already; the folder goes with the scratch database.
+            let _gone = fs::remove_file(link);
         }
         links.and(ingested).map(|()| SstFile(Arc::new(opened)))
     }

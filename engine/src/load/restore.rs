@@ -173,15 +173,47 @@ impl RestoringKeyspace {
     /// [`Error::Rocks`] when a file is damaged or the disk fails; [`Error::Restore`] when the
     /// restore was published or abandoned.
     pub fn ingest(&self, layer_tag: &str, files: &[PathBuf]) -> Result<bool> {
+        // A crash before the note ingests the layer again: the same versions, the same bytes.
+        self.take_layer(layer_tag, |_| match files {
+            [] => Ok(()),
+            _ => ingest(self.hidden.space.cf(), files),
+        })
+    }
+}
+
+impl RestoringKeyspace {
+    /// Takes in, by links, the copied live files of a layer: those of
+    /// [`CapturedKeyspace::live`](crate::CapturedKeyspace::live), all of them and in their order. Nothing
+    /// else may be in yet. Otherwise as [`RestoringKeyspace::ingest`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when RocksDB refuses them or the disk fails; [`Error::Restore`] when the restore was
+    /// published or abandoned.
+    pub fn ingest_live(&self, layer_tag: &str, files: &[PathBuf]) -> Result<bool> {
+        self.take_layer(layer_tag, |state| {
+            let cf = self.hidden.space.cf();
+            // RocksDB takes all files of a call or none. So if some are here and none is noted, a run
+            // before was cut short between its call and the note. It must not be made again: these files
+            // may not meet what is there already.
+            if state.record.ingested.is_empty() && cf.file_count() > 0 {
+                return Ok(());
+            }
+            cf.ingest_live_files(files)
+        })
+    }
+
+    /// Brings a layer in and notes that it is, unless it is noted already; returns whether it was new.
+    fn take_layer(
+        &self,
+        layer_tag: &str,
+        bring: impl FnOnce(&State) -> Result<()>,
+    ) -> Result<bool> {
         self.engine.check_writable("restore a keyspace")?;
         let mut state = self.hidden.lock_open()?;
         if state.record.ingested.iter().any(|tag| tag == layer_tag) {
             return Ok(false);
         }
-        if !files.is_empty() {
-            ingest(self.hidden.space.cf(), files)?;
-        }
-        // A crash before this line ingests the layer again: the same versions, the same bytes.
+        bring(&state)?;
         let mut updated = state.record.clone();
         updated.ingested.push(layer_tag.to_owned());
         self.engine
@@ -287,7 +319,7 @@ impl Engine {
             settings,
             ingested: Vec::new(),
         };
-        let (cf, threshold) = self.create_family(id)?;
+        let (cf, threshold) = self.create_family(id, true)?;
         let space = Space::new(
             hidden_descriptor(&record),
             cf,

@@ -66,6 +66,11 @@ impl Watermark {
         }
     }
 
+    /// Pins a time that is visible.
+    pub(crate) fn hold(self: &Arc<Self>, ts: Timestamp) -> Snapshot {
+        self.pin(|| ts)
+    }
+
     /// The oldest time that a reader holds.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
         self.pins.lock().keys().next().copied()

@@ -26,6 +26,13 @@ pub(crate) enum CfKind {
         /// The threshold in effect, shared with the compaction filter.
         threshold: Arc<AtomicU64>,
     },
+    /// Versioned rows that a restore brings. Until the database is opened anew, every level may hold files:
+    /// of an empty family RocksDB otherwise uses level 0 and the last one only, and all but the deepest of
+    /// a backup's files would come to lie in level 0, where each read asks all of them.
+    Restored {
+        /// As above.
+        threshold: Arc<AtomicU64>,
+    },
 }
 
 /// Options and the block cache shared by all column families.
@@ -84,8 +91,12 @@ impl RocksSettings {
         match kind {
             CfKind::Meta => cf.set_write_buffer_size(1 << 20),
             CfKind::Commits => cf.set_write_buffer_size(o.write_buffer_bytes.min(16 << 20)),
-            CfKind::Versioned { threshold } => {
+            CfKind::Versioned { threshold } | CfKind::Restored { threshold } => {
                 cf.set_write_buffer_size(o.write_buffer_bytes);
+                cf.set_level_compaction_dynamic_level_bytes(matches!(
+                    kind,
+                    CfKind::Versioned { .. }
+                ));
                 self.versioned(&mut cf, &mut table, threshold);
             }
         }

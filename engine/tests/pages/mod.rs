@@ -44,7 +44,7 @@ impl Database {
         let data = self.folder().join("data");
         let names = crate::rocks::families(&self.folder());
         let db = rocksdb::DB::open_cf(&options, data, names).unwrap();
-        db.put_cf(db.cf_handle(family).unwrap(), key, value)
+        db.put_cf(&db.cf_handle(family).unwrap(), key, value)
             .unwrap();
     }
 }

@@ -32,7 +32,7 @@ pub fn family(folder: &Path, name: &str) -> Vec<Pair> {
         })
         .unwrap_or_else(|| open().unwrap());
     let handle = db.cf_handle(name).unwrap();
-    let rows = db.full_iterator_cf(handle, rocksdb::IteratorMode::Start);
+    let rows = db.full_iterator_cf(&handle, rocksdb::IteratorMode::Start);
     rows.map(|row| row.map(|(k, v)| (k.into_vec(), v.into_vec())).unwrap())
         .collect()
 }

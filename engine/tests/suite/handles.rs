@@ -188,7 +188,7 @@ fn a_missing_row_ends_the_window_with_an_error() {
         let families = rocksdb::DB::list_cf(&options, db.dir().join("data")).unwrap();
         let raw = rocksdb::DB::open_cf(&options, db.dir().join("data"), families).unwrap();
         let stored = icecore_mvcc::key::encode_key(b"b", missing);
-        raw.delete_cf(raw.cf_handle(&family).unwrap(), stored)
+        raw.delete_cf(&raw.cf_handle(&family).unwrap(), stored)
             .unwrap();
     }
     db.open();

@@ -12,6 +12,7 @@
 )]
 
 mod bulk_load;
+mod capture;
 mod catalog;
 mod checkpoint;
 mod clock;

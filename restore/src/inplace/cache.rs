@@ -32,6 +32,15 @@ pub(super) struct FileCache {
     options: CacheOptions,
 }
 
+/// A file that was brought, and is not open yet.
+struct Staged {
+    staged: PathBuf,
+    /// Its place in the cache, and whether it is to go there.
+    cached: PathBuf,
+    keep: bool,
+    entry: FileEntry,
+}
+
 #[derive(Default)]
 struct Held {
     files: HashMap<FileId, HeldFile>,
@@ -60,66 +69,76 @@ impl FileCache {
 
     /// A unit, open: one that is open already, one from the cache, or a fetched one.
     pub(super) async fn open_unit(&self, unit: &Unit) -> Result<SstFile> {
-        let cell = self.hold(&unit.file);
+        let cell = self.hold(unit);
         let opened = cell.get_or_try_init(|| self.bring(unit)).await?;
         Ok(opened.clone())
     }
 
-    /// A place for the file among those held, after others were let go for it.
-    fn hold(&self, file: &FileEntry) -> Arc<OnceCell<SstFile>> {
+    /// A place for the unit among those held, after others were let go for it.
+    fn hold(&self, unit: &Unit) -> Arc<OnceCell<SstFile>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.take(file, self.options.budget_bytes)
+        held.take(unit.file.id, unit.bytes(), self.options.budget_bytes)
     }
 
     async fn bring(&self, unit: &Unit) -> Result<SstFile> {
-        let staged = self.session.path(&format!("{}.sst", unit.file.id));
-        let cached = self
-            .options
-            .dir
-            .join(format!("{}{SUFFIX}", unit.file.blake3));
-        let (from, to, entry) = (cached.clone(), staged.clone(), unit.file.clone());
-        let found = blocking(move || Ok::<_, crate::Error>(take_out(&from, &to, &entry))).await?;
-        let outcome = if found { "hit" } else { "miss" };
-        metrics::counter!("icecore_restore_cache_files_total", "outcome" => outcome).increment(1);
-        if !found {
-            self.collection
-                .fetch(&unit.layer, &unit.file, &staged)
-                .await?;
-            let bytes = unit.file.stored_bytes;
-            metrics::counter!("icecore_restore_fetched_bytes_total").increment(bytes);
+        let mut brought = Vec::new();
+        for file in unit.files() {
+            brought.push(self.stage(unit, file).await?);
         }
-        // Of a sealed collection nothing is kept in clear.
-        let keeps = !found && !self.collection.is_sealed();
-        let (session, options, entry) = (
-            Arc::clone(&self.session),
-            self.options.clone(),
-            unit.file.clone(),
-        );
+        let is_copied = unit.is_copied();
+        let (session, options) = (Arc::clone(&self.session), self.options.clone());
         blocking(move || {
-            let opened = session.scratch.open(std::slice::from_ref(&staged));
-            if keeps && opened.is_ok() {
-                keep(&staged, &cached, &entry, &options);
+            let staged: Vec<PathBuf> = brought.iter().map(|file| file.staged.clone()).collect();
+            let opened = match is_copied {
+                true => session.scratch.open_live(&staged),
+                false => session.scratch.open(&staged),
+            };
+            for file in &brought {
+                if file.keep && opened.is_ok() {
+                    keep(&file.staged, &file.cached, &file.entry, &options);
+                }
+                // The scratch database has links of its own.
+                let _gone = fs::remove_file(&file.staged);
             }
-            // The scratch database has links of its own.
-            let _gone = fs::remove_file(&staged);
             Ok(opened?)
         })
         .await
     }
+
+    /// Brings a file into the session's folder, verified.
+    async fn stage(&self, unit: &Unit, file: &FileEntry) -> Result<Staged> {
+        let staged = self.session.path(&format!("{}.sst", file.id));
+        let cached = self.options.dir.join(format!("{}{SUFFIX}", file.blake3));
+        let (from, to, entry) = (cached.clone(), staged.clone(), file.clone());
+        let found = blocking(move || Ok::<_, crate::Error>(take_out(&from, &to, &entry))).await?;
+        let outcome = if found { "hit" } else { "miss" };
+        metrics::counter!("icecore_restore_cache_files_total", "outcome" => outcome).increment(1);
+        if !found {
+            self.collection.fetch(&unit.layer, file, &staged).await?;
+            metrics::counter!("icecore_restore_fetched_bytes_total").increment(file.stored_bytes);
+        }
+        Ok(Staged {
+            staged,
+            cached,
+            entry: file.clone(),
+            // Of a sealed collection nothing is kept in clear.
+            keep: !found && !self.collection.is_sealed(),
+        })
+    }
 }
 
 impl Held {
-    fn take(&mut self, file: &FileEntry, budget_bytes: u64) -> Arc<OnceCell<SstFile>> {
+    fn take(&mut self, id: FileId, bytes: u64, budget_bytes: u64) -> Arc<OnceCell<SstFile>> {
         self.clock += 1;
         let used = self.clock;
-        let place = self.files.entry(file.id).or_insert_with(|| HeldFile {
+        let place = self.files.entry(id).or_insert_with(|| HeldFile {
             used,
-            bytes: file.stored_bytes,
+            bytes,
             file: Arc::default(),
         });
         place.used = used;
         let cell = Arc::clone(&place.file);
-        self.let_go(file.id, budget_bytes);
+        self.let_go(id, budget_bytes);
         cell
     }
 

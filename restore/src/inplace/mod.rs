@@ -10,6 +10,8 @@
 //!   that a scan that is not gone on with has fetched no more than it needed;
 //! - [`BackupKeyspace::versions`] stops where all older versions are unreadable.
 //!
+//! The files that a fast full copied of a keyspace count only together, so that they are fetched and opened as one.
+//!
 //! Whole files are fetched, not blocks of them: a hash over all of a file is what tells that its bytes are
 //! those that were backed up, and RocksDB opens no byte that was not compared with it. Files are kept in a
 //! cache within a budget: see [`CacheOptions`].

@@ -2,41 +2,85 @@
 
 use std::sync::Arc;
 
-use icecore_archive::{FileEntry, LayerPath};
+use icecore_archive::{FileEntry, LayerPath, total};
 use icecore_mvcc::{KeyRange, Timestamp};
 
 use crate::plan::PlannedRestore;
 
-/// A file to read, with where it lies and which keys it may hold.
+/// What is read as one, with where it lies and which keys it may hold: a file, or all files of a keyspace
+/// that a fast full copied, which count only together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) layer: LayerPath,
+    /// The first, in the order in which they are opened.
     pub(super) file: FileEntry,
+    /// The others.
+    pub(super) more: Vec<FileEntry>,
+    span: KeyRange,
 }
 
 impl Unit {
+    fn new(layer: &LayerPath, file: FileEntry, more: Vec<FileEntry>) -> Self {
+        let span = more.iter().fold(file.span.clone(), |span, next| {
+            let ends = span.end().zip(next.span.end());
+            KeyRange::new(
+                span.start().min(next.span.start()).to_vec(),
+                ends.map(|(a, b)| a.max(b).to_vec()),
+            )
+        });
+        Self {
+            layer: layer.clone(),
+            file,
+            more,
+            span,
+        }
+    }
+
+    /// The files, in the order in which they are opened.
+    pub(super) fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        std::iter::once(&self.file).chain(&self.more)
+    }
+
+    /// Whether its files are copied ones.
+    pub(super) fn is_copied(&self) -> bool {
+        self.file.copied.is_some()
+    }
+
     /// The keys that it may hold.
     pub(super) fn span(&self) -> &KeyRange {
-        &self.file.span
+        &self.span
     }
 
     /// No version in it is newer than this.
     pub(super) fn newest(&self) -> Timestamp {
-        self.file.max_ts
+        self.more
+            .iter()
+            .fold(self.file.max_ts, |newest, next| newest.max(next.max_ts))
+    }
+
+    /// Bytes of its files.
+    pub(super) fn bytes(&self) -> u64 {
+        total(self.files().map(|file| file.stored_bytes))
     }
 }
 
 /// Everything that a keyspace's restore would apply.
 pub(super) fn units(planned: &PlannedRestore) -> Vec<Arc<Unit>> {
-    let each = planned.layers.iter().flat_map(|layer| {
-        layer.files.iter().map(|planned| {
-            Arc::new(Unit {
-                layer: layer.path.clone(),
-                file: planned.file.clone(),
-            })
-        })
-    });
-    each.collect()
+    let mut units = Vec::new();
+    for layer in &planned.layers {
+        let files = layer.files.iter().map(|planned| planned.file.clone());
+        let (copied, alone): (Vec<_>, Vec<_>) = files.partition(|file| file.copied.is_some());
+        let mut copied = copied.into_iter();
+        if let Some(first) = copied.next() {
+            units.push(Unit::new(&layer.path, first, copied.collect()));
+        }
+        units.extend(
+            alone
+                .into_iter()
+                .map(|file| Unit::new(&layer.path, file, Vec::new())),
+        );
+    }
+    units.into_iter().map(Arc::new).collect()
 }
 
 /// Those that may hold a key, newest first: by their newest version, of which none is newer.
@@ -79,23 +123,41 @@ mod tests {
 
     use super::*;
 
-    fn unit(start: &str, end: Option<&str>, max_ts: u64) -> Arc<Unit> {
+    fn file(start: &str, end: Option<&str>, max_ts: u64) -> FileEntry {
         let end = end.map(|end| end.as_bytes().to_vec());
-        Arc::new(Unit {
-            layer: LayerPath::full_at("2022/02/09-155340.13".parse().unwrap()),
-            file: FileEntry {
-                id: FileId::random(),
-                span: KeyRange::new(start.into(), end),
-                min_ts: Timestamp::MIN,
-                max_ts: Timestamp::from_nanos(max_ts),
-                entries: 1,
-                tombstones: 0,
-                logical_bytes: 1,
-                stored_bytes: 1,
-                crc32: 0,
-                blake3: ContentHash::of(b""),
-            },
-        })
+        FileEntry {
+            id: FileId::random(),
+            span: KeyRange::new(start.into(), end),
+            min_ts: Timestamp::MIN,
+            max_ts: Timestamp::from_nanos(max_ts),
+            entries: 1,
+            tombstones: 0,
+            logical_bytes: 1,
+            stored_bytes: 1,
+            crc32: 0,
+            blake3: ContentHash::of(b""),
+            copied: None,
+        }
+    }
+
+    fn layer() -> LayerPath {
+        LayerPath::full_at("2022/02/09-155340.13".parse().unwrap())
+    }
+
+    fn unit(start: &str, end: Option<&str>, max_ts: u64) -> Arc<Unit> {
+        Arc::new(Unit::new(&layer(), file(start, end, max_ts), Vec::new()))
+    }
+
+    #[test]
+    fn files_that_count_together_are_one() {
+        let more = vec![file("a", Some("c"), 9), file("k", Some("p"), 3)];
+        let some = Unit::new(&layer(), file("d", Some("e"), 5), more.clone());
+        let expected = KeyRange::new(b"a".to_vec(), Some(b"p".to_vec()));
+        assert_eq!(some.span(), &expected);
+        assert_eq!((some.newest().nanos(), some.bytes()), (9, 3));
+        assert_eq!(some.files().skip(1).cloned().collect::<Vec<_>>(), more);
+        let open = Unit::new(&layer(), file("d", Some("e"), 5), vec![file("f", None, 1)]);
+        assert_eq!(open.span(), &KeyRange::new(b"d".to_vec(), None));
     }
 
     fn named(runs: &[Vec<Arc<Unit>>]) -> Vec<String> {

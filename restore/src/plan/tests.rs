@@ -35,6 +35,7 @@ fn file(min: u64, max: u64) -> FileEntry {
         stored_bytes: 100,
         crc32: 0,
         blake3: ContentHash::of(b""),
+        copied: None,
     }
 }
 

@@ -144,6 +144,7 @@ mod tests {
             stored_bytes: 100,
             crc32: 0,
             blake3: ContentHash::of(b""),
+            copied: None,
         };
         (0..count).map(file).collect()
     }

@@ -24,6 +24,7 @@ fn file(stored_bytes: u64, max_ts: u64) -> PlannedFile {
             stored_bytes,
             crc32: 0,
             blake3: ContentHash::of(b""),
+            copied: None,
         },
         rewrite: max_ts > 100,
     }
@@ -102,6 +103,26 @@ fn room_is_needed_for_all_files_and_for_those_being_rewritten_once_more() {
     assert_eq!(space(1), 100 + 40);
     assert_eq!(space(2), 100 + 40 + 30);
     assert_eq!(space(8), 100 + 40 + 30 + 20);
+}
+
+#[test]
+fn copied_files_are_rewritten_together_and_brought_before_the_others() {
+    let mut files = vec![file(40, 120), file(30, 120), file(5, 90)];
+    for file in files.iter_mut().take(2) {
+        file.file.copied = Some(icecore_archive::CopiedFile {
+            source: ContentHash::of(b"source"),
+            level: 0,
+        });
+    }
+    let plan = plan_of(files);
+    assert_eq!(Ingested::default().space_bytes(&plan, 1), 75 + 70);
+    let tags = vec![copied_tag(&plan.layers[0])];
+    let some = brought(BTreeMap::from([("new".to_owned(), tags)]));
+    let told = DryRun::new(plan, &some, 1);
+    assert_eq!(
+        (told.files, told.fetched_bytes, told.space_bytes),
+        (1, 5, 5)
+    );
 }
 
 #[test]

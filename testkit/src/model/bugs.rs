@@ -88,6 +88,7 @@ pub(crate) async fn incremental_without_a_tombstone(
                 stored_bytes: stored.stored_bytes,
                 crc32: stored.crc32,
                 blake3: stored.blake3,
+                copied: None,
             });
         }
         keyspaces.push(ManifestKeyspace {

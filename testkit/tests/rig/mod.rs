@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
+use icecore_archive::object_store::ObjectStore;
 use icecore_archive::{
     BackupSelector, Chain, Collection, CollectionUri, LayerEntry, LayerPath, StoreOptions,
 };
@@ -88,9 +89,16 @@ pub struct Rig {
 impl Rig {
     /// An empty keyspace and an empty collection.
     pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// Likewise, with other settings of the engine.
+    pub fn with(set: impl FnOnce(&mut Options)) -> Self {
         let folder = scratch::folder().unwrap();
         let clock = clock();
-        let engine = Engine::open(folder.path().join("db"), &options(&clock)).unwrap();
+        let mut options = options(&clock);
+        set(&mut options);
+        let engine = Engine::open(folder.path().join("db"), &options).unwrap();
         engine
             .create_keyspace(KEYSPACE, KeyspaceSettings::default())
             .unwrap();
@@ -366,8 +374,8 @@ impl Rig {
         ProtectedTimestamps::new(&self.engine).list().unwrap()
     }
 
-    /// The paths of all objects of the collection.
-    pub fn objects(&self) -> Vec<String> {
+    /// The store that the collection lies in, without what is around it.
+    pub fn raw_store(&self) -> Arc<dyn ObjectStore> {
         let seen = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&seen);
         let uri = self.collection.lock().unwrap().0.clone();
@@ -379,7 +387,12 @@ impl Rig {
             ..store_options(&self.clock)
         };
         run(Collection::open(&uri, options)).unwrap();
-        let store = seen.lock().unwrap().take().unwrap();
+        seen.lock().unwrap().take().unwrap()
+    }
+
+    /// The paths of all objects of the collection.
+    pub fn objects(&self) -> Vec<String> {
+        let store = self.raw_store();
         let mut paths: Vec<String> = run(store
             .list(None)
             .map(|object| object.unwrap().location.to_string())

@@ -24,6 +24,7 @@ fn file(start: u64, end: u64) -> FileEntry {
         stored_bytes: 50,
         crc32: 0,
         blake3: ContentHash::of(b""),
+        copied: None,
     }
 }
 

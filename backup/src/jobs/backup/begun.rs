@@ -33,6 +33,17 @@ pub(super) struct Begun {
     pub(super) revision_starts: Vec<Option<Timestamp>>,
     /// By keyspace of the plan: what its fingerprint goes on from; `None` where it gets none.
     pub(super) prints_before: Vec<Option<Fingerprint>>,
+    /// Of a fast full: the layers of earlier captures in which checkpoints of the job lie.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) earlier: Vec<EarlierLayer>,
+}
+
+/// A layer that a job gave up for one of a newer capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EarlierLayer {
+    pub(super) layer: LayerPath,
+    pub(super) run: RunId,
+    pub(super) end: Timestamp,
 }
 
 /// A piece of the work: some keys of a keyspace.

@@ -148,6 +148,29 @@ impl Journal {
         log.settle(number);
     }
 
+    /// Of a layer that is new, whose first checkpoint gets this number. Earlier checkpoints name `known`.
+    pub(super) fn new(layer: BegunLayer, next_number: u32, known: &[FileEntry]) -> Self {
+        let log = Log {
+            next_number,
+            saved_files: known.len() as u64,
+            saved_bytes: total(known.iter().map(|file| file.stored_bytes)),
+            ..Log::default()
+        };
+        Self {
+            layer,
+            log: Mutex::new(log),
+        }
+    }
+
+    /// A live file of a keyspace of the plan was copied.
+    pub(super) fn copied(&self, keyspace: usize, file: &FileEntry) {
+        self.log.lock().files.push(CheckpointFile {
+            piece: u32::try_from(keyspace).unwrap_or(u32::MAX),
+            last: None,
+            file: file.clone(),
+        });
+    }
+
     /// Writes what was stored since the last checkpoint to the next one.
     pub(super) async fn save(&self, job: &JobContext, writer: &LayerWriter) -> Result<()> {
         let (files, finished) = {
@@ -216,16 +239,15 @@ impl Log {
     /// Takes what a checkpoint says; `false` if it speaks of other work.
     fn take(&mut self, checkpoint: Checkpoint) -> bool {
         let known = |piece: &u32| (*piece as usize) < self.pieces.len();
-        if !checkpoint.files.iter().all(|file| known(&file.piece))
-            || !checkpoint.finished.iter().all(known)
-        {
+        let known_file = |file: &CheckpointFile| known(&file.piece) && file.last.is_some();
+        if !checkpoint.files.iter().all(known_file) || !checkpoint.finished.iter().all(known) {
             return false;
         }
         self.count_saved(&checkpoint.files);
         for file in checkpoint.files {
             if let Some(piece) = self.pieces.get_mut(file.piece as usize) {
                 piece.files.push(file.file);
-                piece.last = Some(file.last);
+                piece.last = file.last;
             }
         }
         for number in checkpoint.finished {
@@ -252,7 +274,7 @@ impl Log {
             piece.files.push(file.clone());
             self.files.push(CheckpointFile {
                 piece: number,
-                last,
+                last: Some(last),
                 file,
             });
         }
@@ -264,7 +286,7 @@ impl Log {
 }
 
 /// A checkpoint as it was written; `None` if it is gone or is another one.
-async fn read_one(
+pub(super) async fn read_one(
     job: &JobContext,
     collection: &Collection,
     layer: &BegunLayer,

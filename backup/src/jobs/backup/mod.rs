@@ -4,8 +4,11 @@
 //! protected timestamp of its own until it is over, paused or not. What is stored goes to checkpoints in the
 //! layer's directory. A later run does the pieces that are left, each from behind the last version that is
 //! stored, and commits the layer as [`crate::backup`] does.
+//!
+//! A fast full is as of the run that ends it: `fast` tells why.
 
 mod begun;
+mod fast;
 mod hold;
 mod journal;
 mod run;

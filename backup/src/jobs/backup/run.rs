@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::begun::{Begun, PieceSpec};
+use super::fast;
 use super::hold;
 use super::journal::Journal;
 use super::spec::BackupSpec;
@@ -21,11 +22,12 @@ use crate::error::Result;
 use crate::export::{Done, Export, Exported, Piece, Stored, Watch, ranges_of, walk};
 use crate::files::Rows;
 use crate::jobs::handler::{JobContext, JobEnd, JobFailure};
+use crate::mode::Method;
 use crate::options::BackupOptions;
 use crate::plan::BackupPlan;
 use crate::prints::{Basis, Follow, Prints};
 use crate::report::KeyspaceReport;
-use crate::run::{ManifestOf, Onto, manifest, prepare, recheck};
+use crate::run::{ManifestOf, Onto, Prepared, manifest, prepare, recheck};
 
 pub(super) async fn run(job: &JobContext, store: &StoreOptions) -> Result<JobEnd, JobFailure> {
     let spec: BackupSpec = job.spec()?;
@@ -44,11 +46,20 @@ async fn back_up(
     let of_job = job.clone();
     let noted: Option<Begun> = blocking(move || of_job.state()).await?;
     let (mut begun, at) = match noted {
+        Some(begun) if begun.plan.method == Method::Fast => {
+            return fast::go_on(job, collection, options, begun).await;
+        }
         Some(begun) => {
             let at = job.engine().snapshot_at(begun.plan.end)?;
             (begun, at)
         }
-        None => begin(job, collection, options).await?,
+        None => {
+            let prepared = prepare(job.engine(), collection, options).await?;
+            if prepared.plan.method == Method::Fast {
+                return fast::begin(job, collection, options, prepared).await;
+            }
+            begin(job, options, prepared).await?
+        }
     };
     protect(job, &mut begun).await?;
     let writer = match claim(job, collection, &mut begun).await? {
@@ -90,10 +101,10 @@ async fn back_up(
 /// Plans, and notes the plan. The snapshot holds the end time until a record does.
 async fn begin(
     job: &JobContext,
-    collection: &Collection,
     options: &BackupOptions,
+    prepared: Prepared,
 ) -> Result<(Begun, Snapshot)> {
-    let (onto, at, plan) = prepare(job.engine(), collection, options).await?;
+    let Prepared { onto, at, plan } = prepared;
     let (chain_id, parent, chosen, full_end) = match &onto {
         Onto::Full(chosen) => (ChainId::random(), None, chosen.clone(), plan.end),
         Onto::Chain(chain, parent) => {
@@ -136,6 +147,7 @@ async fn begin(
             revision_starts: vec![None; plan.keyspaces.len()],
             prints_before,
             plan,
+            earlier: Vec::new(),
         };
         job.set_state(&begun)?;
         Ok::<_, crate::Error>(begun)
@@ -145,7 +157,7 @@ async fn begin(
 }
 
 /// Makes sure that what is read stays there.
-async fn protect(job: &JobContext, begun: &mut Begun) -> Result<()> {
+pub(super) async fn protect(job: &JobContext, begun: &mut Begun) -> Result<()> {
     let (of_job, mut noted) = (job.clone(), begun.clone());
     *begun = blocking(move || {
         let record = hold::acquire(of_job.engine(), of_job.id(), &noted.plan, noted.record)?;
@@ -160,7 +172,7 @@ async fn protect(job: &JobContext, begun: &mut Begun) -> Result<()> {
     Ok(())
 }
 
-enum Claimed {
+pub(super) enum Claimed {
     Writer(LayerWriter),
     /// An earlier run came so far.
     Committed(LayerEntry, Box<Manifest>),
@@ -168,17 +180,38 @@ enum Claimed {
 
 /// The layer's directory: claimed now, or by an earlier run.
 async fn claim(job: &JobContext, collection: &Collection, begun: &mut Begun) -> Result<Claimed> {
-    if let Some(layer) = &begun.layer {
-        let writer = collection.resume_layer(begun_layer(begun, layer.clone()));
-        let (chain_id, engine) = (begun.chain_id, job.engine().id());
-        let ours =
-            |manifest: &Manifest| manifest.chain_id == chain_id && manifest.engine_id == engine;
-        if let Some((entry, manifest)) = writer.finish_commit(ours).await? {
-            return Ok(Claimed::Committed(entry, Box::new(manifest)));
+    if let Some(claimed) = claimed_before(job, collection, begun).await? {
+        if matches!(claimed, Claimed::Writer(_)) {
+            chain_of(collection, begun).await?;
         }
-        chain_of(collection, begun).await?;
-        return Ok(Claimed::Writer(writer));
+        return Ok(claimed);
     }
+    Ok(Claimed::Writer(claim_anew(job, collection, begun).await?))
+}
+
+/// The layer's directory, if an earlier run claimed it; a commit that it began is ended.
+pub(super) async fn claimed_before(
+    job: &JobContext,
+    collection: &Collection,
+    begun: &Begun,
+) -> Result<Option<Claimed>> {
+    let Some(layer) = &begun.layer else {
+        return Ok(None);
+    };
+    let writer = collection.resume_layer(begun_layer(begun, layer.clone()));
+    let (chain_id, engine) = (begun.chain_id, job.engine().id());
+    let ours = |manifest: &Manifest| manifest.chain_id == chain_id && manifest.engine_id == engine;
+    Ok(Some(match writer.finish_commit(ours).await? {
+        Some((entry, manifest)) => Claimed::Committed(entry, Box::new(manifest)),
+        None => Claimed::Writer(writer),
+    }))
+}
+
+pub(super) async fn claim_anew(
+    job: &JobContext,
+    collection: &Collection,
+    begun: &mut Begun,
+) -> Result<LayerWriter> {
     let claimant = Claimant {
         run: begun.run,
         job: Some(job.id().to_string()),
@@ -199,7 +232,7 @@ async fn claim(job: &JobContext, collection: &Collection, begun: &mut Begun) -> 
     begun.parent = writer.parent().cloned();
     let (of_job, noted) = (job.clone(), begun.clone());
     blocking(move || of_job.set_state(&noted)).await?;
-    Ok(Claimed::Writer(writer))
+    Ok(writer)
 }
 
 /// The chain that an incremental goes on with: an error if another layer came first.
@@ -234,7 +267,7 @@ async fn chain_of(collection: &Collection, begun: &Begun) -> Result<Option<Chain
     .into())
 }
 
-fn begun_layer(begun: &Begun, layer: LayerPath) -> BegunLayer {
+pub(super) fn begun_layer(begun: &Begun, layer: LayerPath) -> BegunLayer {
     BegunLayer {
         layer,
         run: begun.run,
@@ -509,7 +542,8 @@ async fn export(
     last.map(|()| changes)
 }
 
-async fn save_often(
+/// Writes checkpoints until the work has ended.
+pub(super) async fn save_often(
     job: &JobContext,
     writer: &LayerWriter,
     journal: &Journal,
@@ -556,7 +590,7 @@ fn manifest_of(
             journal
                 .files_of(number)
                 .into_iter()
-                .for_each(|file| exported.add(file));
+                .for_each(|file| exported.add(file, false));
         }
     }
     exported.iter_mut().for_each(Exported::sort);
@@ -568,7 +602,7 @@ fn manifest_of(
 }
 
 /// Hands the protection over, and sums up. The layer is there: nothing here can make the job fail.
-async fn finish(
+pub(super) async fn finish(
     job: &JobContext,
     collection: &Collection,
     begun: &Begun,
@@ -588,10 +622,10 @@ async fn finish(
     });
     metrics::counter!("icecore_backup_done_total").increment(1);
     tracing::info!(%id, layer = %entry.path, bytes = entry.stored_bytes, "backed up");
-    result(entry.manifest_hash, manifest)
+    result(begun, entry.manifest_hash, manifest)
 }
 
-fn result(manifest_hash: ContentHash, manifest: &Manifest) -> Value {
+fn result(begun: &Begun, manifest_hash: ContentHash, manifest: &Manifest) -> Value {
     let start = (manifest.start > Timestamp::MIN).then(|| manifest.start.to_string());
     json!({
         "backup": manifest.layer.to_string(),
@@ -599,6 +633,7 @@ fn result(manifest_hash: ContentHash, manifest: &Manifest) -> Value {
         "start": start,
         "end": manifest.end.to_string(),
         "revision_history": manifest.revision_history,
+        "method": begun.plan.method,
         "manifest_hash": manifest_hash,
         "files": manifest.files().count(),
         "entries": manifest.entries(),

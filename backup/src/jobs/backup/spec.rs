@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::jobs::handler::JobFailure;
+use crate::mode::Mode;
 use crate::options::{BackupOptions, Fingerprints, OnGcGap};
 
 /// A backup as a job. A field that is not known is refused: what it asks for would not be done.
@@ -34,6 +35,9 @@ pub struct BackupSpec {
     /// Whether every version is kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub revision_history: bool,
+    /// Whether rows are read or live files copied; as in [`BackupOptions::mode`].
+    #[serde(default, skip_serializing_if = "is_auto")]
+    pub mode: Mode,
     /// Whether a keyspace whose history is gone is taken from zero; as in
     /// [`OnGcGap::Reexport`](crate::OnGcGap).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -60,6 +64,11 @@ pub struct BackupSpec {
     /// As [`StoreOptions::max_requests_per_second`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_requests_per_second: Option<NonZeroU32>,
+}
+
+/// Whether it is what a spec without it says.
+fn is_auto(mode: &Mode) -> bool {
+    *mode == Mode::Auto
 }
 
 /// The keys that a job's spec names: it never holds them, only where they are.
@@ -147,6 +156,7 @@ impl BackupSpec {
             onto: onto.transpose()?,
             keyspaces: keyspaces.map_err(icecore_engine::Error::from)?,
             revision_history: self.revision_history,
+            mode: self.mode,
             on_gc_gap: if self.reexport_on_gc_gap {
                 OnGcGap::Reexport
             } else {

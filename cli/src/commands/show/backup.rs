@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::restorable::RestorableRow;
 use super::timeline;
 use crate::arguments::OutputFormat;
-use crate::commands::backup::kind_text;
+use crate::commands::backup::{at_most, kind_text};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::keys::KeyArguments;
@@ -92,10 +92,14 @@ struct Keyspace {
     gc_gap: Option<Timestamp>,
     #[serde(serialize_with = "optional_time")]
     revision_start: Option<Timestamp>,
+    /// Where files are copied: at most.
     entries: u64,
-    tombstones: u64,
+    /// Not known where files are copied.
+    tombstones: Option<u64>,
+    /// Where files are copied: at most.
     logical_bytes: u64,
     stored_bytes: u64,
+    copied_files: usize,
     /// With `--check`: bytes that its files have in the collection.
     #[serde(skip_serializing_if = "Option::is_none")]
     found_bytes: Option<u64>,
@@ -112,12 +116,17 @@ struct Keyspace {
 struct File {
     path: String,
     span: KeyRange,
-    #[serde(serialize_with = "time")]
-    min_ts: Timestamp,
+    /// Not known of a copied file.
+    #[serde(serialize_with = "optional_time")]
+    min_ts: Option<Timestamp>,
+    /// Of a copied file: not before its newest version.
     #[serde(serialize_with = "time")]
     max_ts: Timestamp,
+    /// Of a copied file: at most.
     entries: u64,
-    tombstones: u64,
+    /// Not known of a copied file.
+    tombstones: Option<u64>,
+    copied: bool,
     stored_bytes: u64,
     crc32: String,
     blake3: String,
@@ -156,7 +165,7 @@ async fn read(arguments: &BackupArguments) -> Result<Shown> {
     for entry in chain.layers() {
         let manifest = collection.read_layer(entry).await?;
         let stored = match arguments.check {
-            true => Some(collection.stored_files(&entry.path).await?),
+            true => Some(collection.stored_files_of(&manifest).await?),
             false => None,
         };
         let hash = entry.manifest_hash.to_string();
@@ -213,16 +222,18 @@ fn keyspace_of(
         total(lengths.copied())
     };
     let file = |file: &FileEntry| File {
-        path: path(manifest, file.id),
+        path: manifest.layer.file_path(file),
         span: file.span.clone(),
-        min_ts: file.min_ts,
+        min_ts: file.copied.is_none().then_some(file.min_ts),
         max_ts: file.max_ts,
         entries: file.entries,
-        tombstones: file.tombstones,
+        tombstones: file.copied.is_none().then_some(file.tombstones),
+        copied: file.copied.is_some(),
         stored_bytes: file.stored_bytes,
         crc32: format!("{:08x}", file.crc32),
         blake3: file.blake3.to_string(),
     };
+    let copied_files = keyspace.copied_files().len();
     Keyspace {
         database,
         keyspace: last,
@@ -230,9 +241,10 @@ fn keyspace_of(
         gc_gap: keyspace.gc_gap,
         revision_start: keyspace.revision_start,
         entries: sum(|file| file.entries),
-        tombstones: sum(|file| file.tombstones),
+        tombstones: (copied_files == 0).then(|| sum(|file| file.tombstones)),
         logical_bytes: sum(|file| file.logical_bytes),
         stored_bytes: sum(|file| file.stored_bytes),
+        copied_files,
         found_bytes: stored.map(found),
         file_count: keyspace.files.len(),
         fingerprint: keyspace.fingerprint,
@@ -240,14 +252,10 @@ fn keyspace_of(
     }
 }
 
-fn path(manifest: &Manifest, file: FileId) -> String {
-    format!("{}/data/{file}.sst", manifest.layer)
-}
-
 /// Files of a layer that are missing or of another length.
 fn problems(manifest: &Manifest, stored: &Stored) -> Vec<String> {
     let wrong = |file: &FileEntry| {
-        let path = path(manifest, file.id);
+        let path = manifest.layer.file_path(file);
         match stored.get(&file.id) {
             Some(&bytes) if bytes == file.stored_bytes => None,
             Some(bytes) => Some(format!(
@@ -331,7 +339,7 @@ impl Record for Row<'_> {
             layer.end.to_string(),
             human_bytes(keyspace.stored_bytes),
             or_dash(keyspace.found_bytes.map(human_bytes)),
-            human_count(keyspace.entries),
+            at_most(keyspace.entries, keyspace.copied_files > 0),
             if layer.whole_engine { "yes" } else { "no" }.to_owned(),
         ]
     }
@@ -346,10 +354,13 @@ impl Record for &File {
         vec![
             self.path.clone(),
             self.span.to_string(),
-            self.min_ts.to_string(),
-            self.max_ts.to_string(),
-            human_count(self.entries),
-            human_count(self.tombstones),
+            or_dash(self.min_ts),
+            match self.copied {
+                true => format!("≤{}", self.max_ts),
+                false => self.max_ts.to_string(),
+            },
+            at_most(self.entries, self.copied),
+            or_dash(self.tombstones.map(human_count)),
             human_bytes(self.stored_bytes),
         ]
     }

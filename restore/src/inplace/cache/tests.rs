@@ -16,6 +16,7 @@ fn entry(content: &[u8]) -> FileEntry {
         stored_bytes: content.len() as u64,
         crc32: 0,
         blake3: ContentHash::of(content),
+        copied: None,
     }
 }
 
@@ -136,15 +137,30 @@ fn a_damaged_file_is_removed_not_used() {
 fn files_are_held_open_within_the_budget() {
     let mut held = Held::default();
     let files: Vec<FileEntry> = (0..3).map(|_| entry(&[0; 10])).collect();
-    let cells: Vec<_> = files.iter().map(|file| held.take(file, 25)).collect();
+    let cells: Vec<_> = files
+        .iter()
+        .map(|file| held.take(file.id, file.stored_bytes, 25))
+        .collect();
     // The first went for the third; the others are the same still.
-    assert!(Arc::ptr_eq(&cells[2], &held.take(&files[2], 25)));
-    assert!(Arc::ptr_eq(&cells[1], &held.take(&files[1], 25)));
-    assert!(!Arc::ptr_eq(&cells[0], &held.take(&files[0], 25)));
-    assert!(!Arc::ptr_eq(&cells[2], &held.take(&files[2], 0)));
+    assert!(Arc::ptr_eq(
+        &cells[2],
+        &held.take(files[2].id, files[2].stored_bytes, 25)
+    ));
+    assert!(Arc::ptr_eq(
+        &cells[1],
+        &held.take(files[1].id, files[1].stored_bytes, 25)
+    ));
+    assert!(!Arc::ptr_eq(
+        &cells[0],
+        &held.take(files[0].id, files[0].stored_bytes, 25)
+    ));
+    assert!(!Arc::ptr_eq(
+        &cells[2],
+        &held.take(files[2].id, files[2].stored_bytes, 0)
+    ));
     assert_eq!(held.files.len(), 1);
     for _ in 0..2 * HELD_FILES {
-        held.take(&entry(b""), 1000);
+        held.take(entry(b"").id, 0, 1000);
     }
     assert_eq!(held.files.len(), HELD_FILES);
 }

@@ -173,6 +173,7 @@ impl File {
             stored_bytes: self.stored_bytes,
             crc32: 0,
             blake3: ContentHash::of(&[number]),
+            copied: None,
         }
     }
 }
