@@ -19,7 +19,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use icecore_archive::{BackupSelector, Collection, CollectionUri, StoreOptions};
-use icecore_engine::{Batch, Durability, Engine, Options, ScanDirection};
+use icecore_engine::{Batch, Durability, Engine, Keyspace, Options, ScanDirection};
 use icecore_mvcc::{KeyRange, KeyspaceSettings};
 use icecore_testkit::scratch;
 use serde_json::{Value, json};
@@ -234,7 +234,10 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
 
 /// Rows with values that do not compress.
 fn fill(engine: &Engine, from: u32, to: u32) {
-    let keyspace = engine.keyspace("t").unwrap();
+    fill_keyspace(engine, &engine.keyspace("t").unwrap(), from, to);
+}
+
+fn fill_keyspace(engine: &Engine, keyspace: &Keyspace, from: u32, to: u32) {
     let mut state = engine.now().nanos() | 1;
     for start in (from..to).step_by(500) {
         let mut batch = Batch::new();
@@ -247,7 +250,7 @@ fn fill(engine: &Engine, from: u32, to: u32) {
                     state.to_le_bytes()
                 })
                 .collect();
-            batch.put(&keyspace, format!("{row:08}"), value);
+            batch.put(keyspace, format!("{row:08}"), value);
         }
         engine.commit(batch, Durability::Buffered).unwrap();
     }
@@ -264,11 +267,11 @@ fn rows_of(db: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 /// Kills the process in the middle of a backup, starts it again, and counts what was done twice.
-fn killed_in_the_middle(stage: &Stage, onto: Option<&str>) {
+fn killed_in_the_middle(stage: &Stage, spec: Value, mebibytes: u64) {
     let before = stage.stored().len();
     let serving = Serving::start(&stage.db);
-    let id = serving.submit("backup", stage.spec(onto));
-    serving.wait_for(&id, "half done", |job| mebibytes_noted(job) >= 2);
+    let id = serving.submit("backup", spec);
+    serving.wait_for(&id, "half done", |job| mebibytes_noted(job) >= mebibytes);
     serving.kill();
     let stored = stage.stored().len() - before;
     // Nobody serves now: the database itself tells.
@@ -302,7 +305,7 @@ fn killed_in_the_middle(stage: &Stage, onto: Option<&str>) {
 #[test]
 fn what_is_killed_goes_on_and_does_less_than_a_checkpoint_interval_again() {
     let stage = Stage::new();
-    killed_in_the_middle(&stage, None);
+    killed_in_the_middle(&stage, stage.spec(None), 2);
     stage.write(|engine| {
         let keyspace = engine.keyspace("t").unwrap();
         for row in (0..ROWS).step_by(5) {
@@ -316,7 +319,7 @@ fn what_is_killed_goes_on_and_does_less_than_a_checkpoint_interval_again() {
     for junk in junk_of(&stage) {
         std::fs::remove_file(junk).unwrap();
     }
-    killed_in_the_middle(&stage, Some("LATEST"));
+    killed_in_the_middle(&stage, stage.spec(Some("LATEST")), 2);
 
     let copy = stage.folder.path().join("copy");
     let serving = Serving::start(&copy);
@@ -358,6 +361,33 @@ fn what_is_killed_goes_on_and_does_less_than_a_checkpoint_interval_again() {
     serving.terminate();
     assert!(rows_of(&copy) == rows_of(&stage.db), "the rows differ");
     assert_eq!(std::fs::read_dir(copy.join("staging")).unwrap().count(), 0);
+}
+
+/// A fast full captures anew, and goes on with the files that are still live: each keyspace has one here, which
+/// nothing compacts.
+#[test]
+fn a_fast_full_that_is_killed_goes_on_with_the_files_that_it_has() {
+    let stage = Stage::new();
+    stage.write(|engine| {
+        for name in 0..10 {
+            let keyspace = engine
+                .create_keyspace(&format!("u{name}"), KeyspaceSettings::default())
+                .unwrap();
+            fill_keyspace(engine, &keyspace, 0, 1000);
+        }
+        engine.flush().unwrap();
+    });
+    let mut spec = stage.spec(None);
+    spec["mode"] = json!("fast");
+    spec["revision_history"] = json!(true);
+    spec["threads"] = json!(1);
+    // One file of eight, then smaller ones.
+    killed_in_the_middle(&stage, spec, 10);
+    let pool = stage.collection().join("data");
+    assert!(std::fs::read_dir(pool).unwrap().count() > 10);
+    let copy = stage.folder.path().join("copy");
+    succeed(&copy, &["restore", "--from", &stage.uri()]);
+    assert!(rows_of(&copy) == rows_of(&stage.db), "the rows differ");
 }
 
 /// Stored files that no layer names.

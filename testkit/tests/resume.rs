@@ -13,9 +13,9 @@ mod many_files;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use icecore_engine::Engine;
-use icecore_restore::{Error, RestoreOptions, restore};
-use many_files::{ManyFiles, clock_options, rows_of};
+use icecore_engine::{Engine, RestoreScope};
+use icecore_restore::{Error, RestoreOptions, dry_run, plan_restore, restore};
+use many_files::{ManyFiles, clock_options, fill, rows_at, rows_of};
 
 /// Options of one thread that stop after so many calls of the progress, and the flag.
 fn stopping_after(readings: u64) -> RestoreOptions {
@@ -63,6 +63,107 @@ async fn a_restore_that_was_interrupted_within_a_layer_fetches_no_file_twice() {
     let fetched = stage.requests_of("data/", "get");
     assert_eq!(fetched.len() as u64, files, "{fetched:?}");
     assert!(fetched.values().all(|&times| times == 1), "{fetched:?}");
+}
+
+/// Likewise of copied files, which go in together, and of those that are read as one where the target lies
+/// before their end.
+#[tokio::test(flavor = "multi_thread")]
+async fn copied_files_are_not_fetched_twice() {
+    let stage = ManyFiles::new("restore-copied").await;
+    let middle = stage.engine.visible();
+    fill(&stage.engine, 0, 500);
+    stage.engine.flush().unwrap();
+    let files = stage.back_up_fast().await.files();
+    assert!(files >= 6, "{files} files");
+    for as_of in [None, Some(middle)] {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("db");
+        for readings in [3, 5] {
+            let engine = Engine::open(&dir, &clock_options()).unwrap();
+            let options = RestoreOptions {
+                as_of,
+                ..stopping_after(readings)
+            };
+            let error = restore(&engine, &stage.collection, &options)
+                .await
+                .unwrap_err();
+            assert!(matches!(error, Error::Interrupted), "{error}");
+            engine.close().unwrap();
+        }
+        let engine = Engine::open(&dir, &clock_options()).unwrap();
+        // What a run left behind that died while it wrote what the files show as of the target.
+        let id = engine.restoring()[0].restore_id();
+        let staged = engine.restore_staging_dir(&id).unwrap();
+        for entry in std::fs::read_dir(&staged).unwrap() {
+            let flat = entry.unwrap().path().with_extension("flat");
+            std::fs::create_dir(&flat).unwrap();
+            std::fs::write(flat.join("flat-1.sst"), "torn").unwrap();
+        }
+        let options = RestoreOptions {
+            as_of,
+            ..RestoreOptions::default()
+        };
+        let report = restore(&engine, &stage.collection, &options).await.unwrap();
+        assert_eq!(rows_of(&engine), rows_at(&stage.engine, report.target));
+        let fetched = stage.requests_of("data/", "get");
+        assert_eq!(fetched.len() as u64, files, "{fetched:?}");
+        assert!(fetched.values().all(|&times| times == 1), "{fetched:?}");
+        drop(stage.log.take());
+        let left = std::fs::read_dir(engine.staging_dir()).unwrap().count();
+        assert_eq!(left, 0, "nothing is left in the staging folder");
+    }
+}
+
+/// A run that died between the copied files of a layer and its others: the first are in, and neither fetched nor
+/// brought in again, which RocksDB would refuse.
+#[tokio::test(flavor = "multi_thread")]
+async fn copied_files_that_are_in_are_left_alone() {
+    let stage = ManyFiles::new("restore-copied-in").await;
+    stage.engine.flush().unwrap();
+    fill(&stage.engine, 0, 200);
+    let report = stage.back_up_fast().await;
+    let copied: u64 = report.keyspaces.iter().map(|k| k.copied_files).sum();
+    assert_eq!(
+        report.files() - copied,
+        2,
+        "what was in memory, of each keyspace"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path().join("db"), &clock_options()).unwrap();
+    let options = RestoreOptions::default();
+    let plan = plan_restore(&stage.collection, &options).await.unwrap();
+    let wanted: Vec<_> = plan
+        .keyspaces
+        .iter()
+        .map(|k| (k.name.clone(), k.source.settings.clone()))
+        .collect();
+    let begun = engine
+        .begin_restores(&plan.restore_id, &wanted, RestoreScope::WholeEngine)
+        .unwrap();
+    for (hidden, planned) in begun.iter().zip(&plan.keyspaces) {
+        let layer = &planned.layers[0];
+        let mut live = Vec::new();
+        for file in layer.files.iter().map(|planned| &planned.file) {
+            if file.copied.is_some() {
+                let path = folder.path().join(format!("{}.sst", file.id));
+                let fetched = stage.collection.fetch(&layer.path, file, &path).await;
+                fetched.unwrap();
+                live.push(path);
+            }
+        }
+        let tag = format!("{} copied files", layer.path);
+        assert!(hidden.ingest_live(&tag, &live).unwrap());
+    }
+    drop(begun);
+    drop(stage.log.take());
+    let told = dry_run(Some(&engine), &stage.collection, &options)
+        .await
+        .unwrap();
+    assert_eq!(told.files, 2);
+    drop(stage.log.take());
+    restore(&engine, &stage.collection, &options).await.unwrap();
+    assert_eq!(rows_of(&engine), rows_of(&stage.engine));
+    assert_eq!(stage.requests_of("data/", "get").len(), 2);
 }
 
 /// A staged file is compared again before it is used: one that was cut by a crash, or changed, is fetched anew.

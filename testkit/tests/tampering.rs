@@ -20,7 +20,7 @@ use icecore_archive::{
     BackupSelector, Collection, CollectionUri, ContentHash, Error as ArchiveError, Keys,
     LayerEntry, Manifest, StoreOptions,
 };
-use icecore_backup::{BackupOptions, backup};
+use icecore_backup::{BackupOptions, Mode, backup};
 use icecore_engine::{Durability, Engine};
 use icecore_mvcc::model::Row;
 use icecore_mvcc::{KeyspaceSettings, ManualClock};
@@ -46,6 +46,11 @@ struct Place {
 
 impl Place {
     fn new(sealed: bool) -> Self {
+        Self::with_fulls(sealed, Mode::Logical)
+    }
+
+    /// Likewise; the fulls are taken in this way.
+    fn with_fulls(sealed: bool, mode: Mode) -> Self {
         let folder = scratch::folder().unwrap();
         let keys = match sealed {
             true => {
@@ -63,16 +68,24 @@ impl Place {
             rows: Vec::new(),
             head: ContentHash::of(b""),
         };
-        place.fill();
+        place.fill(mode);
         place
     }
 
-    fn fill(&mut self) {
+    fn fill(&mut self, mode: Mode) {
         let engine = Engine::open(self.path("db"), &options(&self.clock)).unwrap();
         let keyspace = engine
             .create_keyspace("bank.accounts", KeyspaceSettings::default())
             .unwrap();
-        let write = |value: &str| keyspace.put("key", value, Durability::Buffered).unwrap();
+        let write = |value: &str| {
+            keyspace.put("key", value, Durability::Buffered).unwrap();
+            engine.flush().unwrap();
+        };
+        let full = BackupOptions {
+            mode,
+            revision_history: mode == Mode::Fast,
+            ..BackupOptions::default()
+        };
         let back_up = |place: &Self, to: &str, options: &BackupOptions| {
             place.clock.advance(std::time::Duration::from_secs(1));
             let collection = place.collection(to, true);
@@ -82,10 +95,10 @@ impl Place {
             report.unwrap().manifest_hash
         };
         write("1");
-        back_up(self, "other", &BackupOptions::default());
-        back_up(self, "one", &BackupOptions::default());
+        back_up(self, "other", &full);
+        back_up(self, "one", &full);
         write("2");
-        back_up(self, "one", &BackupOptions::default());
+        back_up(self, "one", &full);
         copy(&self.path("one"), &self.path("older"));
         write("3");
         self.head = back_up(self, "one", &onto_latest());
@@ -174,11 +187,7 @@ impl Place {
         let mut wanted = vec!["metadata/COLLECTION".to_owned()];
         for (entry, manifest) in self.layers(&collection) {
             wanted.push(format!("{}/BACKUP_MANIFEST", entry.path));
-            wanted.extend(
-                manifest
-                    .files()
-                    .map(|(_, file)| format!("{}/data/{}.sst", entry.path, file.id)),
-            );
+            wanted.extend(manifest.files().map(|(_, file)| entry.path.file_path(file)));
         }
         let all = objects(&self.path("one"));
         let read = all
@@ -242,7 +251,7 @@ fn every_bit(place: &Place) {
                         return collection.read_layer(entry).await.map(|_| ());
                     }
                     for (_, file) in manifest.files() {
-                        if name == format!("{}/data/{}.sst", entry.path, file.id) {
+                        if name == entry.path.file_path(file) {
                             return collection.verify_file(&entry.path, file).await;
                         }
                     }
@@ -267,6 +276,47 @@ async fn place_open(place: &Place) -> Result<(), ArchiveError> {
 #[test]
 fn every_bit_of_a_sealed_chain() {
     every_bit(&Place::new(true));
+}
+
+#[test]
+fn every_bit_of_a_sealed_fast_chain() {
+    every_bit(&Place::with_fulls(true, Mode::Fast));
+}
+
+/// What two fulls name is sealed for its place in the pool, which both know it by.
+#[test]
+fn a_sealed_file_of_the_pool_opens_for_all_who_name_it() {
+    let place = Place::with_fulls(true, Mode::Fast);
+    let collection = place.collection("one", false);
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    place.runtime.block_on(async {
+        for chain in collection.chains().await.unwrap() {
+            for layer in chain.layers() {
+                let manifest = collection.read_layer(layer).await.unwrap();
+                for (_, file) in manifest.files().filter(|(_, file)| file.copied.is_some()) {
+                    collection.verify_file(&layer.path, file).await.unwrap();
+                    *named.entry(layer.path.file_path(file)).or_default() += 1;
+                }
+            }
+        }
+    });
+    assert!(
+        named.len() == 2 && named.values().any(|&times| times == 2),
+        "{named:?}"
+    );
+    let in_pool: Vec<String> = objects(&place.path("one"))
+        .into_keys()
+        .filter(|name| name.starts_with("data/"))
+        .collect();
+    assert!(in_pool.iter().eq(named.keys()));
+    for (name, content) in objects(&place.path("one")) {
+        let is_sealed = content.starts_with(b"ICES");
+        assert_eq!(
+            is_sealed,
+            name.ends_with(".sst") || name.ends_with("MANIFEST"),
+            "{name}"
+        );
+    }
 }
 
 #[test]
@@ -302,7 +352,15 @@ fn verify_finds_flipped_bits_in_what_is_not_sealed() {
 
 #[test]
 fn objects_that_are_removed_or_cut() {
-    let place = Place::new(true);
+    removed_or_cut(&Place::new(true));
+}
+
+#[test]
+fn objects_of_the_pool_that_are_removed_or_cut() {
+    removed_or_cut(&Place::with_fulls(true, Mode::Fast));
+}
+
+fn removed_or_cut(place: &Place) {
     for (name, right) in place.read_by_a_restore() {
         let path = place.path("one").join(&name);
         fs::remove_file(&path).unwrap();
@@ -322,7 +380,20 @@ fn objects_that_are_removed_or_cut() {
 /// same key.
 #[test]
 fn objects_brought_from_another_place_chain_or_collection() {
-    let place = Place::new(true);
+    brought_from_elsewhere(&Place::new(true));
+}
+
+/// Files of the pool too are what they are only in their place.
+#[test]
+fn objects_of_the_pool_brought_from_another_place_chain_or_collection() {
+    let place = Place::with_fulls(true, Mode::Fast);
+    let read = place.read_by_a_restore();
+    let pooled = read.keys().filter(|name| name.starts_with("data/"));
+    assert_eq!(pooled.count(), 2, "{:?}", read.keys());
+    brought_from_elsewhere(&place);
+}
+
+fn brought_from_elsewhere(place: &Place) {
     let here = objects(&place.path("one"));
     let there = objects(&place.path("other"));
     for (name, right) in place.read_by_a_restore() {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use icecore_archive::{Collection, OperationLog, StoreOptions};
-use icecore_backup::{BackupOptions, BackupReport, backup};
+use icecore_backup::{BackupOptions, BackupReport, Mode, backup};
 use icecore_engine::{Batch, Durability, Engine, Options, ScanDirection, Snapshot};
 use icecore_mvcc::{KeyRange, KeyspaceSettings, SystemClock, Timestamp};
 use icecore_testkit::scratch;
@@ -69,7 +69,21 @@ impl ManyFiles {
 
     /// A full backup; forgets the requests that it made.
     pub async fn back_up(&self) -> BackupReport {
-        let report = backup(&self.engine, &self.collection, &small_files())
+        self.back_up_with(&small_files()).await
+    }
+
+    /// Likewise, of copied live files.
+    pub async fn back_up_fast(&self) -> BackupReport {
+        let fast = BackupOptions {
+            mode: Mode::Fast,
+            revision_history: true,
+            ..BackupOptions::default()
+        };
+        self.back_up_with(&fast).await
+    }
+
+    async fn back_up_with(&self, options: &BackupOptions) -> BackupReport {
+        let report = backup(&self.engine, &self.collection, options)
             .await
             .unwrap();
         drop(self.log.take());
