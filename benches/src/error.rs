@@ -11,6 +11,23 @@ pub enum Error {
     /// The engine failed.
     #[error("icecore: {0}")]
     Engine(#[from] icecore_engine::Error),
+    /// A collection could not be used.
+    #[error("archive: {0}")]
+    Archive(#[source] Box<icecore_archive::Error>),
+    /// A backup failed.
+    #[error("backup: {0}")]
+    Backup(#[source] Box<icecore_backup::Error>),
+    /// A restore failed.
+    #[error("restore: {0}")]
+    Restore(#[source] Box<icecore_restore::Error>),
+    /// A plain copy failed; `cp` said why on standard error.
+    #[error("cp -r of {} failed: {status}", from.display())]
+    CopyFailed {
+        /// What was copied.
+        from: PathBuf,
+        /// How `cp` ended.
+        status: std::process::ExitStatus,
+    },
     /// The peer failed.
     #[error("rocksdb: {0}")]
     Rocks(#[from] rocksdb::Error),
@@ -44,6 +61,24 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+}
+
+impl From<icecore_archive::Error> for Error {
+    fn from(error: icecore_archive::Error) -> Self {
+        Self::Archive(Box::new(error))
+    }
+}
+
+impl From<icecore_backup::Error> for Error {
+    fn from(error: icecore_backup::Error) -> Self {
+        Self::Backup(Box::new(error))
+    }
+}
+
+impl From<icecore_restore::Error> for Error {
+    fn from(error: icecore_restore::Error) -> Self {
+        Self::Restore(Box::new(error))
+    }
 }
 
 impl Error {

@@ -21,14 +21,18 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod backup;
 mod bench;
+mod copy;
 pub mod core;
 pub mod data;
 mod error;
 mod machine;
 pub mod measure;
 mod report;
+pub mod restore;
 mod scale;
+mod source;
 pub mod suites;
 pub mod systems;
 

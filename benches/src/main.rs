@@ -55,6 +55,7 @@ fn run(arguments: &Arguments) -> Result<Report, Error> {
     };
     if let Some(rounds) = arguments.rounds {
         scale.rounds = rounds as usize;
+        scale.backup_rounds = rounds as usize;
     }
     let bench = Bench::new(scale, arguments.dir.as_deref())?;
     let report = suites::run(arguments.suite, &bench, arguments.only.as_deref())?;

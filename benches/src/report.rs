@@ -12,7 +12,7 @@ use crate::measure::Pair;
 pub struct Figure {
     /// What was measured.
     pub name: String,
-    /// Of `ours` and `peer_value`. Less is better in all units used so far (times).
+    /// Of `ours` and `peer_value`. Less is better in all units used so far (times, sizes, counts).
     pub unit: &'static str,
     /// Our median.
     pub ours: f64,
@@ -64,7 +64,7 @@ pub struct Report {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) unit: &'static str,
-    /// Units in a second, divided by the operations of a round.
+    /// Units in a second, a byte or whatever was counted, divided by the operations of a round.
     pub(crate) per_second: f64,
     pub(crate) bar: Option<f64>,
 }
@@ -85,6 +85,24 @@ impl Shape {
             unit: "ms",
             per_second: 1e3,
             bar: Some(bar),
+        }
+    }
+
+    /// Megabytes, of sizes in bytes.
+    pub(crate) const fn megabytes(bar: Option<f64>) -> Self {
+        Self {
+            unit: "MB",
+            per_second: 1e-6,
+            bar,
+        }
+    }
+
+    /// Things counted.
+    pub(crate) const fn count(bar: Option<f64>) -> Self {
+        Self {
+            unit: "",
+            per_second: 1.0,
+            bar,
         }
     }
 }
@@ -178,7 +196,7 @@ impl fmt::Display for Report {
         let (ours, value, ratio, spread, bar) = ("ours", "peer's", "ratio", "(of rounds)", "bar");
         writeln!(
             f,
-            "{name:<36} {ours:>10} {value:>10}    {peer:<22} {ratio:>8} {spread:<16} {bar:>7}"
+            "{name:<42} {ours:>10} {value:>10}    {peer:<22} {ratio:>8} {spread:<16} {bar:>7}"
         )?;
         for (figure, spread) in self.figures.iter().zip(&self.spreads) {
             writeln!(f, "{}", line(figure, spread))?;
@@ -216,7 +234,7 @@ fn line(figure: &Figure, spread: &Spread) -> String {
         (None, _) => (String::new(), ""),
     };
     let text = format!(
-        "{name:<36} {ours:>10.2} {peer_value:>10.2} {unit} {peer:<22} {ratio:>8.2} {rounds:<16} {bar:>7} {verdict}"
+        "{name:<42} {ours:>10.2} {peer_value:>10.2} {unit:<2} {peer:<22} {ratio:>8.2} {rounds:<16} {bar:>7} {verdict}"
     );
     text.trim_end().to_owned()
 }

@@ -1,16 +1,20 @@
 //! The suites, and how one is run.
 
 use crate::bench::Bench;
-use crate::core;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crate::report::Report;
+use crate::{backup, core, restore};
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Suite {
     /// Reads, writes, scans, the time-bounded iterator and garbage collection beside raw RocksDB.
     Core,
+    /// Fulls, incrementals and listings beside a plain copy and RocksDB's backup engine.
+    Backup,
+    /// Restores beside the same.
+    Restore,
 }
 
 /// A few figures that share their data.
@@ -26,12 +30,16 @@ impl Suite {
     const fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
         }
     }
 
     const fn families(self) -> &'static [Family] {
         match self {
             Self::Core => core::FAMILIES,
+            Self::Backup => backup::FAMILIES,
+            Self::Restore => restore::FAMILIES,
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::workspace::Workspace;
     RocksDB itself is the one that the other commands use, unless cargo compiles it."
 )]
 pub(crate) struct Arguments {
-    /// The suite: `core` compares with raw RocksDB.
+    /// The suite: `core` compares with raw RocksDB; `backup` and `restore` with a plain copy and with RocksDB's
+    /// backup engine.
     suite: String,
     /// Also write the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]

@@ -80,10 +80,10 @@ fn the_table_names_what_is_missed() {
     let text = report().to_string();
     let lines: Vec<&str> = text.lines().skip(3).collect();
     let expected = [
-        "figure                                     ours     peer's    peer                      ratio (of rounds)          bar",
-        "get                                        1.00       1.00 us rocksdb                    1.00 (0.50–1.00)         0.80 met",
-        "miss                                       2.00       1.00 us rocksdb                    0.50 (0.25–0.50)         0.80 MISSED",
-        "known                                      4.00       1.00 us rocksdb                    0.25 (0.12–0.25)",
+        "figure                                           ours     peer's    peer                      ratio (of rounds)          bar",
+        "get                                              1.00       1.00 us rocksdb                    1.00 (0.50–1.00)         0.80 met",
+        "miss                                             2.00       1.00 us rocksdb                    0.50 (0.25–0.50)         0.80 MISSED",
+        "known                                            4.00       1.00 us rocksdb                    0.25 (0.12–0.25)",
         "- two keys",
         "",
         "1 of 2 bars met; a ratio above 1 means that ours is better",

@@ -44,7 +44,8 @@ impl IcecoreStore {
     }
 }
 
-const KEYSPACE: &str = "bench.rows";
+/// The keyspace of the rows.
+pub const KEYSPACE: &str = "bench.rows";
 
 impl System for Icecore {
     fn name(&self) -> &'static str {

@@ -10,8 +10,10 @@ use std::path::Path;
 
 use icecore_engine::Options;
 
-pub use self::icecore::{Icecore, IcecoreStore};
-pub use self::rocks::{RawRocksDb, RocksFamily, database_options, family_options};
+pub use self::icecore::{Icecore, IcecoreStore, KEYSPACE};
+pub use self::rocks::{
+    RawRocksDb, RocksFamily, database_options, family_options, open_rocks, put_rocks,
+};
 use crate::data::Row;
 use crate::error::Result;
 

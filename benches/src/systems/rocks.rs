@@ -95,18 +95,38 @@ const fn codec(compression: Compression) -> DBCompressionType {
     }
 }
 
+/// A database with the engine's options and plain keys, made if it is not there.
+///
+/// # Errors
+/// RocksDB's.
+pub fn open_rocks(dir: &Path, options: &Options) -> Result<DB> {
+    let mut all = database_options(options);
+    family_options(&mut all, options, RocksFamily::Plain);
+    Ok(DB::open(&all, dir)?)
+}
+
+/// Writes rows together, buffered.
+///
+/// # Errors
+/// RocksDB's.
+pub fn put_rocks(db: &DB, rows: &[Row]) -> Result<()> {
+    let mut batch = WriteBatch::default();
+    for row in rows {
+        batch.put(row.key, &row.value);
+    }
+    Ok(db.write(batch)?)
+}
+
 impl System for RawRocksDb {
     fn name(&self) -> &'static str {
         "rocksdb"
     }
 
     fn create(&self, dir: &Path, options: &Options) -> Result<Box<dyn Store>> {
-        let mut all = database_options(options);
-        family_options(&mut all, options, RocksFamily::Plain);
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
         Ok(Box::new(RocksStore {
-            db: DB::open(&all, dir)?,
+            db: open_rocks(dir, options)?,
             buffered: WriteOptions::default(),
             synced,
             reads: ReadOptions::default(),
