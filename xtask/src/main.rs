@@ -14,6 +14,7 @@ mod demo;
 mod dependency_notes;
 mod error;
 mod examples;
+mod feature_notes;
 mod fuzz;
 mod fuzz_toolchain;
 mod layers;
