@@ -417,6 +417,18 @@ pub enum Error {
         location: String,
     },
 
+    /// Retention is about to take a file of the pool that was to be used again.
+    #[error(
+        "retention is about to remove {path} in {location}, which this backup was to use again; \
+         nothing of this layer is listed; run it again: it stores that file anew"
+    )]
+    FileExpired {
+        /// The file.
+        path: String,
+        /// The collection, redacted.
+        location: String,
+    },
+
     /// An object that is written once holds something else.
     #[error(
         "{path} in {location} already holds other bytes; nothing was overwritten; \

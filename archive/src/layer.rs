@@ -145,10 +145,11 @@ impl LayerWriter {
     }
 
     /// Checks, in one listing of each place, that the store holds every file put or used again so far in
-    /// its full size.
+    /// its full size, and in one of the marks, that none in the pool is about to go.
     ///
     /// # Errors
-    /// [`Error::WriteLost`] for the first that it does not; those of the store.
+    /// [`Error::WriteLost`] for the first that it does not, [`Error::FileExpired`] for one that goes; those
+    /// of the store.
     pub async fn check(&self) -> Result<()> {
         let written = self.files.lock().written.clone();
         self.check_at(Place::Layer(&self.layer), &written).await?;
@@ -161,6 +162,14 @@ impl LayerWriter {
     async fn check_pool(&self) -> Result<usize> {
         let pooled = self.files.lock().pooled.clone();
         if !pooled.is_empty() {
+            // The marks first: a mark goes after its file, so that one or the other is seen.
+            let unused = self.collection.unused_files().await?;
+            if let Some(id) = pooled.keys().find(|id| unused.contains(id)) {
+                return Err(Error::FileExpired {
+                    path: Place::Pool.object(*id).to_string(),
+                    location: self.collection.location().to_owned(),
+                });
+            }
             self.check_at(Place::Pool, &pooled).await?;
         }
         Ok(pooled.len())
@@ -195,7 +204,7 @@ impl LayerWriter {
     /// # Errors
     /// [`Error::ChainExtended`] if another incremental was first, [`Error::LayerExists`] if another full
     /// was; [`Error::ChainExpired`] and [`Error::RunRemoved`] if retention took the chain, or this run for
-    /// dead; then nothing of this layer is listed. [`Error::InvalidManifest`], [`Error::WriteLost`]; those
+    /// dead, [`Error::FileExpired`] if it is about to take a file of the pool; then nothing of this layer is listed. [`Error::InvalidManifest`], [`Error::WriteLost`]; those
     /// of the store: then the layer may be listed or not, and is whole if it is.
     #[tracing::instrument(skip_all, fields(layer = %self.layer))]
     pub async fn commit(self, manifest: Manifest) -> Result<LayerEntry> {

@@ -8,6 +8,7 @@
 //! | `metadata/chain/<full>/retired-<hash>-<path>` | by retention | that a layer is no longer part of the chain |
 //! | `metadata/latest/<complemented end>-<full>` | for each full, last | that it can be chosen; newest first in a listing |
 //! | `metadata/latest/expired-<complemented end>-<full>` | by retention | that it can no longer be chosen |
+//! | `metadata/pool/unused-<file>` | by retention | that a file of the pool must not be used again |
 //!
 //! Here are their names and contents, both ways, without I/O. The contents ([`content`]) repeat what the
 //! names say; `docs/format/collection.md` describes them.
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
-use crate::ids::{CollectionId, RunId};
+use crate::ids::{CollectionId, FileId, RunId};
 use crate::path::{FullPath, IncrementalPath, LayerPath};
 
 /// The most bytes that are read of a marker.
@@ -34,6 +35,12 @@ pub(crate) const CHAIN_PREFIX: &str = "metadata/chain";
 
 /// Where the markers of fulls lie.
 pub(crate) const LATEST_PREFIX: &str = "metadata/latest";
+
+/// Where marks of the pool's files lie.
+pub(crate) const POOL_PREFIX: &str = "metadata/pool";
+
+/// How the name of a mark of a file of the pool begins.
+const UNUSED: &str = "unused-";
 
 /// How the name of an expired chain's mark begins. No marker of a full does: these begin in hex.
 const EXPIRED: &str = "expired-";
@@ -170,6 +177,13 @@ pub(crate) struct RetiredMark {
     pub(crate) retired: Removal,
 }
 
+/// The content of the mark of a file of the pool that nothing names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UnusedMark {
+    pub(crate) file: FileId,
+    pub(crate) unused: Removal,
+}
+
 /// What lies in place of a manifest whose run is dead and cleaned away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tombstone {
@@ -209,6 +223,17 @@ pub(crate) fn expired_path(full: &FullPath, end: Timestamp) -> Path {
         !end.nanos(),
         full.flat()
     ))
+}
+
+/// The mark that a file of the pool must not be used again.
+pub(crate) fn unused_path(file: FileId) -> Path {
+    Path::from(format!("{POOL_PREFIX}/{UNUSED}{file}"))
+}
+
+/// Reads the path of such a mark; `None` if it is none.
+pub(crate) fn parse_unused(path: &Path) -> Option<FileId> {
+    let file = path.filename()?.strip_prefix(UNUSED)?.parse().ok()?;
+    (unused_path(file) == *path).then_some(file)
 }
 
 /// The mark that an incremental with this manifest is retired.

@@ -114,8 +114,8 @@ impl Collection {
     }
 
     /// The pool's files that the newest fulls name, and of `ours`, by the identity of the file that each is
-    /// a copy of, as far as they are there. A listing of the fulls, the manifests of at most four, a listing
-    /// of the pool. `ours` are files that the caller put into the pool, and that no manifest names yet.
+    /// a copy of, as far as they are there and not marked. A listing of the fulls, the manifests of at most
+    /// four, a listing of the marks and one of the pool. `ours` are files that the caller put into the pool, and that no manifest names yet.
     ///
     /// A manifest that cannot be read brings nothing: its files are uploaded again.
     ///
@@ -143,11 +143,12 @@ impl Collection {
         if named.is_empty() {
             return Ok(reusable);
         }
-        let stored = self.pool_files().await?;
+        let (unused, stored) = (self.unused_files().await?, self.pool_files().await?);
         for (id, file) in named {
             let source = file.copied.as_ref().map(|copied| copied.source);
             if let Some(source) = source
                 && stored.get(&id) == Some(&file.stored_bytes)
+                && !unused.contains(&id)
             {
                 reusable.entry(source).or_default().push(file);
             }

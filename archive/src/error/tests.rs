@@ -12,7 +12,7 @@ error_names!(Error:
     InvalidUri, UnknownUriParameter, LocalityUnsupported, InvalidOptions, InvalidSubdirectory,
     LocalFile, Staging, Stopped, StoreUnavailable, AccessDenied, Store, NoCollection, DamagedMarker,
     NewerFormat, NoBackups, NoSuchBackup, LayerExists, NestedSubdirectory, NoFreeSubdirectory,
-    EmptyWindow, ChainExtended, ChainExpired, RunRemoved, WriteConflict, WriteLost, ManifestMissing, BadMagic, Truncated,
+    EmptyWindow, ChainExtended, ChainExpired, RunRemoved, FileExpired, WriteConflict, WriteLost, ManifestMissing, BadMagic, Truncated,
     TrailingBytes, FrameChecksum, TooLarge, InvalidManifest, HashMismatch, MissingObject,
     KeysNeeded, NotSealed, NoKeyWrapper, WrongKey, Unsealed, NoSuchKey, LastKey, TooManyKeys, InvalidKey, KeyService, Tampered, BrokenChain,
     CorruptFile, EmptyChain, OutsideCoverage, ChainGap, NotInHistory,
@@ -181,6 +181,10 @@ fn all() -> Vec<Error> {
         Error::ChainExpired { full: full.clone() },
         Error::RunRemoved {
             layer: layer.clone(),
+            location: location(),
+        },
+        Error::FileExpired {
+            path: text("data/11111111-1111-1111-1111-111111111111.sst"),
             location: location(),
         },
         Error::WriteConflict {

@@ -16,7 +16,7 @@ use crate::store::PutOnce;
 
 impl Collection {
     /// What a run of retention signs its marks with.
-    fn removal(&self, run: RunId) -> Removal {
+    pub(super) fn removal(&self, run: RunId) -> Removal {
         Removal {
             run,
             at: self.options().clock.now(),

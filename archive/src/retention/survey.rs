@@ -15,7 +15,7 @@ use crate::layer::{LOCK_NAME, MANIFEST_NAME};
 use crate::manifest::FileEntry;
 use crate::marker::{
     CHAIN_PREFIX, COLLECTION_PATH, ChainMarker, LATEST_PREFIX, LatestName, parse_chain_marker,
-    parse_latest_name,
+    parse_latest_name, parse_unused,
 };
 use crate::path::{FullPath, IncrementalPath, LayerPath};
 use crate::pool::Place;
@@ -65,6 +65,16 @@ impl Directory {
         modified.max().unwrap_or(Timestamp::MIN)
     }
 
+    /// When the first of its writers claimed it, if that can be told, and else when anything was written.
+    #[must_use]
+    pub fn claimed(&self) -> Timestamp {
+        let is_lock = |kind| matches!(kind, ObjectKind::Lock | ObjectKind::OtherLock);
+        let locks = self.objects.iter().filter(|object| is_lock(object.kind));
+        let first = locks.map(|object| object.modified).min();
+        let all = self.objects.iter().map(|object| object.modified);
+        first.or_else(|| all.min()).unwrap_or(Timestamp::MIN)
+    }
+
     /// Whether a manifest is there, or a tombstone in its place.
     #[must_use]
     pub fn manifest(&self) -> Option<&StoredObject> {
@@ -97,8 +107,10 @@ pub struct Survey {
     pub retired: BTreeMap<LayerPath, (ContentHash, Timestamp)>,
     /// The directories of layers.
     pub directories: BTreeMap<LayerPath, Directory>,
-    /// The files in the pool, named by a manifest or not, with their lengths.
-    pub pool: BTreeMap<FileId, u64>,
+    /// The files in the pool, named by a manifest or not.
+    pub pool: BTreeMap<FileId, StoredObject>,
+    /// Those that are marked unused, and when they were.
+    pub unused: BTreeMap<FileId, Timestamp>,
     /// The markers of each chain.
     pub(super) markers: BTreeMap<FullPath, Vec<Path>>,
     /// The markers of fulls that `LATEST` is found by.
@@ -122,7 +134,7 @@ impl Survey {
                 let found = objects.find(|object| object.kind == ObjectKind::Data(file.id));
                 found.map(|object| object.bytes)
             }
-            Place::Pool => self.pool.get(&file.id).copied(),
+            Place::Pool => self.pool.get(&file.id).map(|object| object.bytes),
         }
     }
 
@@ -152,6 +164,7 @@ impl Collection {
             retired: BTreeMap::new(),
             directories: BTreeMap::new(),
             pool: BTreeMap::new(),
+            unused: BTreeMap::new(),
             markers: BTreeMap::new(),
             latest: BTreeMap::new(),
         };
@@ -162,7 +175,10 @@ impl Collection {
                 continue;
             }
             if let Some(id) = Place::Pool.id_of(&object.location) {
-                survey.pool.insert(id, object.size);
+                let kind = ObjectKind::Data(id);
+                survey.pool.insert(id, stored(&object, kind));
+            } else if let Some(id) = parse_unused(&object.location) {
+                survey.unused.insert(id, modified(&object));
             } else if let Some(full) = chain_of(path) {
                 by_chain.entry(full).or_default().push(object);
             } else if let Some(name) = in_folder(path, LATEST_PREFIX) {

@@ -3,7 +3,7 @@
 use icecore_archive::object_store::path::Path;
 use icecore_archive::object_store::{ObjectStore, ObjectStoreExt};
 use icecore_archive::{
-    ChainId, Collection, ContentHash, CopiedFile, Error, FileEntry, LayerEntry, LayerWriter,
+    ChainId, Collection, ContentHash, CopiedFile, Error, FileEntry, LayerEntry, LayerWriter, RunId,
     StoredFile,
 };
 use icecore_mvcc::Timestamp;
@@ -122,6 +122,46 @@ async fn a_file_that_goes_before_the_manifest_is_missed() {
         assert_eq!(reusable.len(), 1, "what is gone is no candidate");
         let fulls = collection.fulls().await.unwrap();
         assert!(fulls.iter().all(|full| full.path.as_str() != "two"));
+    }
+}
+
+/// A file that retention marks is no candidate any more, and is found out by who took it for one before.
+#[tokio::test]
+async fn a_file_that_is_marked_is_named_by_nobody_who_looks() {
+    for checked in [false, true] {
+        let (collection, _store, files) = filled().await;
+        let reusable = collection.reusable_files(&[]).await.unwrap();
+        let a = reusable[&ContentHash::of(b"a")].clone();
+        let writer = begin(&collection, "two").await;
+        writer.reuse(&a[0]);
+        if checked {
+            writer.check().await.unwrap();
+        }
+        let run = RunId::random();
+        collection.mark_unused(a[0].id, run).await.unwrap();
+        collection
+            .mark_unused(a[0].id, RunId::random())
+            .await
+            .unwrap();
+        let refused = commit(&collection, writer, a.clone()).await.unwrap_err();
+        let expected = format!("data/{}.sst", a[0].id);
+        assert!(
+            matches!(&refused, Error::FileExpired { path, .. } if *path == expected),
+            "{refused}"
+        );
+        let reusable = collection.reusable_files(&a).await.unwrap();
+        assert_eq!(reusable.len(), 1, "whoever put it");
+        let survey = collection.survey().await.unwrap();
+        assert_eq!((survey.pool.len(), survey.unused.len()), (2, 1));
+        // Others go on.
+        let writer = begin(&collection, "three").await;
+        let own = writer.put_pooled(&files.make("e", 100)).await.unwrap();
+        commit(&collection, writer, vec![copied(own, "e")])
+            .await
+            .unwrap();
+        let mark = vec![collection.unused_mark(a[0].id)];
+        assert_eq!(collection.remove(mark).await, []);
+        assert_eq!(collection.reusable_files(&[]).await.unwrap().len(), 3);
     }
 }
 

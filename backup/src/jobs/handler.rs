@@ -98,7 +98,11 @@ pub fn may_pass(error: &icecore_archive::Error) -> bool {
     use icecore_archive::Error as E;
     matches!(
         error,
-        E::StoreUnavailable { .. } | E::AccessDenied { .. } | E::LocalFile { .. }
+        E::StoreUnavailable { .. }
+            | E::AccessDenied { .. }
+            | E::LocalFile { .. }
+            // The next run stores that file anew.
+            | E::FileExpired { .. }
     )
 }
 

@@ -21,6 +21,7 @@ impl<'a> Deleter<'a> {
     pub(super) fn new(collection: &'a Collection, survey: &'a Survey, dry_run: bool) -> Self {
         let directories = survey.directories.values();
         let objects = directories.flat_map(|directory| &directory.objects);
+        let objects = objects.chain(survey.pool.values());
         Self {
             collection,
             dry_run,

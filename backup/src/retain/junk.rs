@@ -12,13 +12,15 @@ use super::report::{ExpireReport, JunkReport};
 use super::survey::{Known, Unlisted};
 use crate::error::Result;
 
-/// Cleans up after runs that died at least a grace ago.
+/// Cleans up after runs that died at least a grace ago. Returns the directories in which no manifest can
+/// come any more since then.
 pub(super) async fn clean(
     known: &Known,
     grace: Duration,
     deleter: &mut Deleter<'_>,
     report: &mut ExpireReport,
-) -> Result<()> {
+) -> Result<BTreeSet<LayerPath>> {
+    let mut buried = BTreeSet::new();
     for (layer, directory) in &known.survey.directories {
         let survey = &known.survey;
         if survey.is_expired(layer.full()) || survey.retired.contains_key(layer) {
@@ -32,11 +34,15 @@ pub(super) async fn clean(
         };
         match known.unlisted.get(layer) {
             Some(unlisted) => job.unlisted(unlisted, deleter, report).await?,
-            None if directory.manifest().is_none() => job.dead(deleter, report).await?,
+            None if directory.manifest().is_none() => {
+                if job.dead(deleter, report).await? {
+                    buried.insert(layer.clone());
+                }
+            }
             None => job.spare(deleter, report).await,
         }
     }
-    Ok(())
+    Ok(buried)
 }
 
 /// One directory.
@@ -55,22 +61,22 @@ impl Job<'_> {
     }
 
     /// A run that died before its manifest. What comes late finds the tombstone, and a new run of that
-    /// name the lock.
-    async fn dead(&self, deleter: &mut Deleter<'_>, report: &mut ExpireReport) -> Result<()> {
+    /// name the lock. `false` if it may still be alive.
+    async fn dead(&self, deleter: &mut Deleter<'_>, report: &mut ExpireReport) -> Result<bool> {
         let objects: Vec<StoredObject> = self.objects(|kind| kind != ObjectKind::Lock);
         if !self.is_due() {
-            return Ok(());
+            return Ok(false);
         }
         let Known {
             collection, run, ..
         } = self.known;
         if !report.dry_run && !collection.bury(self.layer, *run).await? {
             // It was not dead: its manifest came just now.
-            return Ok(());
+            return Ok(false);
         }
         self.delete(objects, "a run that died", deleter, report)
             .await;
-        Ok(())
+        Ok(true)
     }
 
     /// A layer that has a manifest, or a tombstone, and no marker.

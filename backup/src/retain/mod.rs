@@ -7,6 +7,7 @@
 //! 4. *Delete* what was marked at least a grace ago: markers first, then manifests, then data. Restores
 //!    that began before the mark have ended by then.
 //! 5. *Clean up* after runs that died at least a grace ago.
+//! 6. *The pool*: files of fast fulls that no layer names any more are marked, and deleted a grace later.
 //!
 //! A chain goes with all its incrementals or not at all. The newest restorable chain of each source (an
 //! engine, and the keyspaces that its backups select) never goes.
@@ -15,11 +16,12 @@ mod delete;
 mod junk;
 mod options;
 pub mod policy;
+mod pool;
 mod report;
 mod run;
 mod survey;
 
 pub use options::ExpireOptions;
 pub use policy::{Policy, Verdict};
-pub use report::{ChainReport, ExpireReport, JunkReport, RefusedDelete, RetiredReport};
+pub use report::{ChainReport, ExpireReport, JunkReport, PoolReport, RefusedDelete, RetiredReport};
 pub use run::expire;

@@ -20,6 +20,8 @@ pub struct ExpireReport {
     pub junk: Vec<JunkReport>,
     /// Layers without a marker that are damaged: left for a person to look at.
     pub damaged: Vec<LayerPath>,
+    /// What becomes of the files that fast fulls share.
+    pub pool: PoolReport,
     /// The times that could be restored before, by keyspace.
     pub restorable_before: Vec<Restorable>,
     /// The times that can be restored after.
@@ -66,6 +68,29 @@ pub struct RetiredReport {
     pub layer: LayerPath,
     /// Bytes of its files.
     pub stored_bytes: u64,
+}
+
+/// Files of the pool that no listed backup names.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct PoolReport {
+    /// Marked by this run: no backup uses them again.
+    pub marked_files: u64,
+    /// Their bytes.
+    pub marked_bytes: u64,
+    /// Marked before, and not deleted yet.
+    pub waiting_files: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Deleted.
+    pub deleted_files: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Directories of backups under way that some wait for, though their grace is over: these may have looked
+    /// for marks before there were any.
+    pub waits_for: Vec<LayerPath>,
+    /// Layers whose manifests cannot be read. As long as there are any, nothing of the pool is marked or
+    /// deleted: what they name is not known.
+    pub unreadable: Vec<LayerPath>,
 }
 
 /// Objects that nothing refers to.

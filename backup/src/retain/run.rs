@@ -11,7 +11,8 @@ use super::delete::Deleter;
 use super::junk;
 use super::options::ExpireOptions;
 use super::policy::{ChainFacts, Verdict, broken_promise, judge, replaced};
-use super::report::{ChainReport, ExpireReport, RetiredReport};
+use super::pool;
+use super::report::{ChainReport, ExpireReport, PoolReport, RetiredReport};
 use super::survey::{Known, KnownChain};
 use crate::error::{Error, Result};
 
@@ -36,7 +37,21 @@ pub async fn expire(collection: &Collection, options: &ExpireOptions) -> Result<
     let mut deleter = Deleter::new(collection, &known.survey, options.dry_run);
     delete_chains(&known, &going, options.grace, &mut deleter, &mut report).await;
     delete_layers(&known, &going, options.grace, &mut deleter, &mut report).await;
-    junk::clean(&known, options.grace, &mut deleter, &mut report).await?;
+    let buried = junk::clean(&known, options.grace, &mut deleter, &mut report).await?;
+    let closed: Vec<&FullPath> = going
+        .chains
+        .iter()
+        .map(|chain| chain.chain.full())
+        .collect();
+    pool::clean(
+        &known,
+        &closed,
+        &buried,
+        options.grace,
+        &mut deleter,
+        &mut report,
+    )
+    .await?;
     report.deleted_objects = deleter.objects;
     report.deleted_bytes = deleter.deleted_bytes;
     report.refused = deleter.refused;
@@ -85,6 +100,7 @@ fn told(known: &Known, verdicts: &[Verdict], options: &ExpireOptions) -> ExpireR
         adopted: Vec::new(),
         junk: Vec::new(),
         damaged: Vec::new(),
+        pool: PoolReport::default(),
         restorable_before: union(known.chains.iter().flat_map(|c| c.restorable(&[]))),
         restorable_after: Vec::new(),
         deleted_objects: 0,

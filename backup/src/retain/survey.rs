@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::stream::{self, StreamExt};
 use icecore_archive::plan::{self, Restorable};
 use icecore_archive::{
-    Chain, Collection, ContentHash, LayerEntry, LayerPath, Manifest, RunId, Survey,
+    Chain, Collection, ContentHash, FileId, LayerEntry, LayerPath, Manifest, RunId, Survey,
 };
 
 use super::policy::ChainFacts;
@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) survey: Survey,
     /// The chains that are listed and not expired, newest first.
     pub(super) chains: Vec<KnownChain>,
+    /// The files of the pool that layers name which have a manifest and no marker.
+    pub(super) named: Named,
     /// Layers that have a manifest and no marker, but those of expired chains.
     pub(super) unlisted: BTreeMap<LayerPath, Unlisted>,
     /// Names this run in its marks.
@@ -35,6 +37,40 @@ pub(super) struct KnownChain {
     /// Of each layer.
     pub(super) manifests: Vec<Read>,
     pub(super) facts: ChainFacts,
+    /// The files of the pool that its layers name.
+    pub(super) named: Named,
+}
+
+/// Files of the pool that are named, as far as that is known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Named {
+    pub(super) files: BTreeSet<FileId>,
+    /// Layers whose manifests cannot be read: what they name is not known.
+    pub(super) unreadable: Vec<LayerPath>,
+}
+
+impl Named {
+    /// What a layer names whose manifest was read so.
+    pub(super) fn of<T>(layer: &LayerPath, read: &icecore_archive::Result<(Manifest, T)>) -> Self {
+        let mut named = Self::default();
+        match read {
+            Ok((manifest, _)) => named.take(manifest),
+            Err(icecore_archive::Error::ManifestMissing { .. }) => {}
+            Err(_) => named.unreadable.push(layer.clone()),
+        }
+        named
+    }
+
+    fn take(&mut self, manifest: &Manifest) {
+        let files = manifest.files().map(|(_, file)| file);
+        let copied = files.filter(|file| file.copied.is_some());
+        self.files.extend(copied.map(|file| file.id));
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.files.extend(&other.files);
+        self.unreadable.extend(other.unreadable.iter().cloned());
+    }
 }
 
 /// What lies in place of the manifest of a layer that is not listed.
@@ -73,11 +109,12 @@ impl Known {
         for chain in listed {
             chains.push(known_chain(collection, &survey, chain).await);
         }
-        let unlisted = unlisted(collection, &survey).await?;
+        let (unlisted, named) = unlisted(collection, &survey).await?;
         Ok(Self {
             collection: collection.clone(),
             survey,
             chains,
+            named,
             unlisted,
             run: RunId::random(),
         })
@@ -86,11 +123,22 @@ impl Known {
 
 async fn known_chain(collection: &Collection, survey: &Survey, chain: &Chain) -> KnownChain {
     let reads = stream::iter(chain.layers().to_vec()).map(|layer| async move {
-        let manifest = collection.read_layer(&layer).await;
-        let manifest = manifest.map_err(|error| error.to_string())?;
-        missing(survey, &manifest).map_or(Ok(manifest), Err)
+        let read = collection.read_layer(&layer).await;
+        let read = read.map(|manifest| (manifest, ()));
+        // Listed, it must have a manifest: without, nothing is known.
+        let mut named = Named::of(&layer.path, &read);
+        if read.is_err() {
+            named.unreadable = vec![layer.path];
+        }
+        let manifest = read.map_err(|error| error.to_string());
+        let whole =
+            |(manifest, ()): (Manifest, ())| missing(survey, &manifest).map_or(Ok(manifest), Err);
+        (manifest.and_then(whole), named)
     });
-    let manifests: Vec<Read> = reads.buffered(READS_UNDER_WAY).collect().await;
+    let read: Vec<(Read, Named)> = reads.buffered(READS_UNDER_WAY).collect().await;
+    let (manifests, each): (Vec<Read>, Vec<Named>) = read.into_iter().unzip();
+    let mut named = Named::default();
+    each.iter().for_each(|layer| named.add(layer));
     let full = chain.layers().iter().zip(&manifests).next();
     let source = match full.and_then(|(_, manifest)| manifest.as_ref().ok()) {
         Some(full) => source(full),
@@ -109,6 +157,7 @@ async fn known_chain(collection: &Collection, survey: &Survey, chain: &Chain) ->
         chain: chain.clone(),
         manifests,
         facts,
+        named,
     }
 }
 
@@ -136,13 +185,13 @@ fn missing(survey: &Survey, manifest: &Manifest) -> Option<String> {
 async fn unlisted(
     collection: &Collection,
     survey: &Survey,
-) -> Result<BTreeMap<LayerPath, Unlisted>> {
+) -> Result<(BTreeMap<LayerPath, Unlisted>, Named)> {
     let chains = survey.chains.iter();
     let listed: BTreeSet<&LayerPath> = chains
         .flat_map(|chain| chain.layers().iter().chain(chain.retired()))
         .map(|layer| &layer.path)
         .collect();
-    let mut found = BTreeMap::new();
+    let (mut found, mut named) = (BTreeMap::new(), Named::default());
     for (layer, directory) in &survey.directories {
         let has_manifest = directory.manifest().is_some();
         if !has_manifest || survey.is_expired(layer.full()) || listed.contains(layer) {
@@ -151,7 +200,9 @@ async fn unlisted(
         if survey.retired.contains_key(layer) {
             continue;
         }
-        let what = match collection.read_manifest(layer).await {
+        let read = collection.read_manifest(layer).await;
+        named.add(&Named::of(layer, &read));
+        let what = match read {
             Ok((manifest, hash)) if missing(survey, &manifest).is_none() => {
                 Unlisted::Whole(Box::new(manifest), hash)
             }
@@ -161,5 +212,5 @@ async fn unlisted(
         };
         found.insert(layer.clone(), what);
     }
-    Ok(found)
+    Ok((found, named))
 }

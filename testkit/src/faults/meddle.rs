@@ -54,7 +54,8 @@ impl Dates {
         }
     }
 
-    fn note(&self, path: &Path) {
+    /// An object that was written past the collections is of now.
+    pub fn note(&self, path: &Path) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.insert(path.clone(), self.clock.now());
     }

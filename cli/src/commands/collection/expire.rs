@@ -48,6 +48,7 @@ struct Expired<'a> {
     adopted: Vec<String>,
     junk: Vec<Junk>,
     damaged: Vec<String>,
+    pool: Pool,
     restorable_before: Vec<RestorableRow>,
     restorable_after: Vec<RestorableRow>,
     deleted_objects: u64,
@@ -82,6 +83,19 @@ struct Junk {
     what: &'static str,
     objects: u64,
     stored_bytes: u64,
+}
+
+/// What becomes of the files that fast fulls share.
+#[derive(Serialize)]
+struct Pool {
+    marked_files: u64,
+    marked_bytes: u64,
+    waiting_files: u64,
+    waiting_bytes: u64,
+    deleted_files: u64,
+    deleted_bytes: u64,
+    waits_for: Vec<String>,
+    unreadable: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -157,6 +171,16 @@ impl<'a> From<&'a ExpireReport> for Expired<'a> {
             adopted: layers(&report.adopted),
             junk: junk.collect(),
             damaged: layers(&report.damaged),
+            pool: Pool {
+                marked_files: report.pool.marked_files,
+                marked_bytes: report.pool.marked_bytes,
+                waiting_files: report.pool.waiting_files,
+                waiting_bytes: report.pool.waiting_bytes,
+                deleted_files: report.pool.deleted_files,
+                deleted_bytes: report.pool.deleted_bytes,
+                waits_for: layers(&report.pool.waits_for),
+                unreadable: layers(&report.pool.unreadable),
+            },
             restorable_before: rows(&report.restorable_before),
             restorable_after: rows(&report.restorable_after),
             deleted_objects: report.deleted_objects,
@@ -235,9 +259,46 @@ fn tell(context: &Context, report: &ExpireReport, expired: &Expired<'_>) -> Resu
         .chain(adopted)
         .chain(junk)
         .chain(damaged)
+        .chain(pool_lines(&expired.pool))
         .chain(problems)
         .chain(refused);
     lines.into_iter().try_for_each(|line| context.line(&line))
+}
+
+/// What there is to tell of the pool.
+fn pool_lines(pool: &Pool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut files = |files: u64, bytes: u64, what: &str| {
+        if files > 0 {
+            let (files, bytes) = (plural(files, "file"), human_bytes(bytes));
+            lines.push(format!("pool: {files} {what} ({bytes})"));
+        }
+    };
+    files(
+        pool.deleted_files,
+        pool.deleted_bytes,
+        "that nothing names, deleted",
+    );
+    files(
+        pool.marked_files,
+        pool.marked_bytes,
+        "that nothing names, to be deleted once the grace is over",
+    );
+    let waits = match pool.waits_for.as_slice() {
+        [] => "marked before, waiting for their grace".to_owned(),
+        backups => format!(
+            "marked before, waiting for backups under way: {}",
+            backups.join(", ")
+        ),
+    };
+    files(pool.waiting_files, pool.waiting_bytes, &waits);
+    if !pool.unreadable.is_empty() {
+        lines.push(format!(
+            "pool: nothing is removed, since it is not known what these name: {}",
+            pool.unreadable.join(", ")
+        ));
+    }
+    lines
 }
 
 fn sentence(report: &ExpireReport) -> String {
