@@ -95,6 +95,11 @@ fn texts() {
 }
 
 #[test]
+fn sealed() {
+    holds("sealed");
+}
+
+#[test]
 fn restore_plan() {
     holds("restore_plan");
 }

@@ -186,7 +186,7 @@ impl Label {
 
 impl Wrapped {
     /// The collection's key; `None` if the wrapping key is another, or the wrapper was changed.
-    pub(super) fn unwrap(&self, label: Label, wrapping: &Secret) -> Result<Option<Secret>> {
+    pub(crate) fn unwrap(&self, label: Label, wrapping: &Secret) -> Result<Option<Secret>> {
         let mut wrapped = Zeroizing::new(self.key);
         let nonce = Nonce::assume_unique_for_key(self.nonce);
         let opened = aes_key(wrapping)?.open_in_place(nonce, label.aad(), wrapped.as_mut());

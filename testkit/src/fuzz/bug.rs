@@ -29,6 +29,10 @@ pub enum Bug {
     NamesLoseCase,
     /// A pattern of a database is taken for a mere prefix.
     PatternsAreMerePrefixes,
+    /// An object whose tag does not fit opens.
+    TagsAreIgnored,
+    /// A wrapper may ask for any cost.
+    CostsAreNotBounded,
     /// Times display to the microsecond.
     TimesAreRounded,
     /// A backslash stands for itself in a key's text.
@@ -69,6 +73,8 @@ impl Bug {
         ("uri", Self::UrisDisplayTooLittle),
         ("names", Self::NamesLoseCase),
         ("names", Self::PatternsAreMerePrefixes),
+        ("sealed", Self::TagsAreIgnored),
+        ("sealed", Self::CostsAreNotBounded),
         ("texts", Self::TimesAreRounded),
         ("texts", Self::TextsAreNotEscaped),
         ("restore_plan", Self::RestoresFetchTheFuture),

@@ -8,6 +8,7 @@
 //! | [`uri`] | any text, and a URI with secrets | round trip; no secret in any text |
 //! | [`names`] | any text | round trip of keyspaces, patterns, paths and markers |
 //! | [`texts`] | any text, any bytes | round trip of times, durations, keys and tags |
+//! | [`sealed`] | objects and wrappers, genuine and changed | an object opens to what was sealed or not at all; no key but the right one, at a bounded cost |
 //! | `restore_plan` | manifests that a chain may have | all that is needed, nothing after the target |
 //! | `engine_ops` | operations | an engine and its backups do as the [model](crate::model) says |
 //!
@@ -28,6 +29,7 @@ pub mod manifest;
 pub mod names;
 #[cfg(feature = "engine")]
 pub mod restore_plan;
+pub mod sealed;
 pub mod texts;
 pub mod uri;
 
@@ -73,6 +75,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "texts",
         check: texts::check,
+    },
+    Target {
+        name: "sealed",
+        check: sealed::check,
     },
     #[cfg(feature = "engine")]
     Target {
