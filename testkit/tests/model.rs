@@ -250,11 +250,51 @@ fn planted_bug_a_fingerprint_that_misses_a_row_is_caught() {
     }
 }
 
+/// A full and incrementals, merged, and those that they stand for given up.
+fn merged() -> Vec<Op> {
+    vec![
+        full(true),
+        put(5, 1),
+        incremental(true),
+        put(5, 2),
+        delete(6),
+        incremental(true),
+        Op::Merge {
+            chain: 0,
+            keep_newest: 0,
+        },
+        Op::Expire {
+            collection: false,
+            keep_fulls: 0,
+        },
+    ]
+}
+
+#[test]
+fn planted_bug_a_merged_chain_that_ends_early_is_caught() {
+    let points = [Point::Latest, Point::LayerEnd(1), Point::Time(6)];
+    let ops = merged().into_iter().chain(points.map(restore)).collect();
+    is_caught(Bug::MergesTooLittle, ops, "restored");
+}
+
+#[test]
+fn planted_bug_retention_that_keeps_too_little_is_caught() {
+    let expire = Op::Expire {
+        collection: false,
+        keep_fulls: 1,
+    };
+    let later = Op::Advance { step: 5 };
+    let ops = vec![put(5, 1), full(true), later, put(5, 2), full(true), expire];
+    is_caught(Bug::ExpiresTooMuch, ops, "stay, not");
+}
+
 #[test]
 fn planted_bugs_are_found_by_random_sequences_too() {
     for bug in [
         Bug::IncrementalDropsATombstone,
         Bug::CollectsWhatIsProtected,
+        Bug::MergesTooLittle,
+        Bug::ExpiresTooMuch,
     ] {
         let found = search(400, 7, Some(bug));
         assert!(found.is_some(), "{bug:?} was not found in 400 sequences");

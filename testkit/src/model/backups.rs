@@ -52,6 +52,7 @@ impl World {
             engine: self.engine()?.id(),
             scope,
             layers: vec![layer(&report, keyspaces)],
+            merged: false,
         });
         self.held(collection, self.chains.len().saturating_sub(1))
     }
@@ -295,7 +296,7 @@ impl World {
     }
 
     /// Every layer that is listed.
-    fn listing(&self, collection: usize) -> Result<Vec<(String, Timestamp, Timestamp)>> {
+    pub(crate) fn listing(&self, collection: usize) -> Result<Vec<(String, Timestamp, Timestamp)>> {
         let chains = self
             .runtime
             .block_on(self.collection(collection)?.chains())?;

@@ -27,6 +27,10 @@ pub enum Bug {
     ReadsThePast,
     /// A layer's fingerprint misses a row.
     FingerprintMissesARow,
+    /// Retention keeps a full fewer than it was told to.
+    ExpiresTooMuch,
+    /// A merged chain ends one nanosecond early.
+    MergesTooLittle,
 }
 
 impl Bug {

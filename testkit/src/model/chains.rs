@@ -23,6 +23,8 @@ pub(crate) struct ChainRecord {
     pub(crate) scope: Vec<NamePattern>,
     /// In order; the full first.
     pub(crate) layers: Vec<LayerRecord>,
+    /// Merged layers stand for some of them.
+    pub(crate) merged: bool,
 }
 
 /// A layer that was committed.
@@ -227,7 +229,10 @@ fn layer_keyspace(
 #[derive(Debug, Clone)]
 pub(crate) struct Comeback {
     pub(crate) target: Timestamp,
+    /// How many at most: merged layers make it fewer.
     pub(crate) layers: usize,
+    /// Whether merged layers may stand for some.
+    pub(crate) merged: bool,
     /// Whether it counts as the restore of a whole engine.
     pub(crate) whole_engine: bool,
     pub(crate) keyspaces: Vec<ComebackKeyspace>,
@@ -301,6 +306,7 @@ pub(crate) fn forecast_restore(
     Forecast::Succeeds(Comeback {
         target,
         layers: applied.len(),
+        merged: chain.merged,
         whole_engine,
         keyspaces,
     })

@@ -41,6 +41,7 @@ mod ops;
 mod pool;
 mod restores;
 mod strategy;
+mod tend;
 mod world;
 
 pub use bugs::Bug;

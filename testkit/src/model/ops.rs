@@ -140,6 +140,20 @@ pub enum Op {
     },
     /// A restore.
     Restore(Restore),
+    /// The incrementals of a chain are merged.
+    Merge {
+        /// Of which chain; 0 is the newest.
+        chain: u8,
+        /// How many of the newest incrementals are left.
+        keep_newest: u8,
+    },
+    /// All but the newest fulls of each source are given up, at once.
+    Expire {
+        /// In which collection.
+        collection: bool,
+        /// How many stay, less one.
+        keep_fulls: u8,
+    },
     /// Every read at many times.
     Check,
 }

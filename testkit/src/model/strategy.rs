@@ -14,7 +14,23 @@ pub fn sequences(most_ops: usize) -> impl Strategy<Value = Sequence> {
         bloom,
         files,
     });
-    (setup, vec(op(), 1..=most_ops)).prop_map(|(setup, ops)| Sequence { setup, ops })
+    // One in four is mostly about chains: in the others few grow long enough to be merged.
+    let ops = prop_oneof![
+        3 => vec(op(), 1..=most_ops),
+        1 => vec(op_on_chains(), 1..=most_ops),
+    ];
+    (setup, ops).prop_map(|(setup, ops)| Sequence { setup, ops })
+}
+
+fn op_on_chains() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => data(),
+        2 => time(),
+        1 => catalog(),
+        9 => backups(),
+        3 => tending(),
+        3 => restore().prop_map(Op::Restore),
+    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -25,6 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => catalog(),
         4 => protection(),
         7 => backups(),
+        1 => tending(),
         3 => restore().prop_map(Op::Restore),
         2 => Just(Op::Check),
     ]
@@ -114,6 +131,14 @@ fn backups() -> impl Strategy<Value = Op> {
         5 => (chain(), any::<bool>(), age(), prop::bool::weighted(0.4)).prop_map(
             |(chain, history, age, reexport)| Op::Incremental { chain, history, age, reexport }
         ),
+    ]
+}
+
+fn tending() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => (chain(), 0..3_u8).prop_map(|(chain, keep_newest)| Op::Merge { chain, keep_newest }),
+        1 => (any::<bool>(), 0..3_u8)
+            .prop_map(|(collection, keep_fulls)| Op::Expire { collection, keep_fulls }),
     ]
 }
 

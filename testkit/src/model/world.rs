@@ -258,6 +258,11 @@ impl World {
                 reexport,
             } => self.incremental(*chain, *history, *age, *reexport),
             Op::Restore(restore) => self.restore(*restore),
+            Op::Merge { chain, keep_newest } => self.merge(*chain, *keep_newest),
+            Op::Expire {
+                collection,
+                keep_fulls,
+            } => self.expire(usize::from(*collection), *keep_fulls),
             Op::Check => self.check(LOOK),
         }
     }
