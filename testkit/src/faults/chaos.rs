@@ -30,6 +30,8 @@ const RANDOM_TIMEOUT: Duration = Duration::from_millis(5);
 pub enum Strike {
     /// To that one, counted from zero, of the requests that the mode applies to.
     Only(u64, Mode),
+    /// To that one and every later one of those.
+    From(u64, Mode),
     /// To each with this chance in a thousand, drawn with this seed; of the modes that apply any.
     Random {
         /// The seed.
@@ -89,7 +91,7 @@ impl Chaos {
             decorate: Some(decorate),
             retry: hasty(),
             request_timeout: match self.0.strike {
-                Strike::Only(..) => REQUEST_TIMEOUT,
+                Strike::Only(..) | Strike::From(..) => REQUEST_TIMEOUT,
                 Strike::Random { .. } => RANDOM_TIMEOUT,
             },
             multipart_threshold_bytes: 1 << 10,
@@ -104,6 +106,11 @@ impl Chaos {
             Strike::Only(at, mode) => {
                 let is_due =
                     mode.applies_to(kind) && self.0.requests.fetch_add(1, Ordering::SeqCst) == at;
+                is_due.then_some(mode)
+            }
+            Strike::From(from, mode) => {
+                let is_due =
+                    mode.applies_to(kind) && self.0.requests.fetch_add(1, Ordering::SeqCst) >= from;
                 is_due.then_some(mode)
             }
             Strike::Random { seed, per_mille } => {

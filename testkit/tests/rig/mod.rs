@@ -6,6 +6,7 @@
 )]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use icecore_archive::object_store::ObjectStore;
+use icecore_archive::object_store::path::Path as ObjectPath;
+use icecore_archive::object_store::{ObjectStore, ObjectStoreExt};
 use icecore_archive::{
     BackupSelector, Chain, Collection, CollectionUri, LayerEntry, LayerPath, StoreOptions,
 };
@@ -392,15 +394,38 @@ impl Rig {
 
     /// The paths of all objects of the collection.
     pub fn objects(&self) -> Vec<String> {
+        self.contents().into_keys().collect()
+    }
+
+    /// All objects of the collection, by path.
+    pub fn contents(&self) -> Contents {
         let store = self.raw_store();
-        let mut paths: Vec<String> = run(store
-            .list(None)
-            .map(|object| object.unwrap().location.to_string())
-            .collect());
-        paths.sort();
-        paths
+        let listed: Vec<_> = run(store.list(None).map(Result::unwrap).collect());
+        let read = |path: &ObjectPath| run(async { store.get(path).await?.bytes().await });
+        listed
+            .iter()
+            .map(|object| (object.location.to_string(), read(&object.location).unwrap()))
+            .collect()
+    }
+
+    /// Goes on with a collection of its own that holds these objects and no other.
+    pub fn go_on_with(&self, contents: &Contents) {
+        self.new_collection();
+        let store = self.raw_store();
+        for path in self.objects() {
+            run(store.delete(&ObjectPath::parse(path).unwrap())).unwrap();
+        }
+        for (path, content) in contents {
+            let path = ObjectPath::parse(path).unwrap();
+            run(store.put(&path, content.clone().into())).unwrap();
+        }
+        let reopened = self.reopened();
+        self.collection.lock().unwrap().1 = reopened;
     }
 }
+
+/// Objects by path.
+pub type Contents = BTreeMap<String, bytes::Bytes>;
 
 fn create_collection(clock: &ManualClock) -> (CollectionUri, Collection) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
