@@ -224,6 +224,70 @@ impl Export<'_> {
     }
 }
 
+/// Reads the state of what a plan names for its fingerprints alone, by its place in the plan. Where it was
+/// stopped they are of a part.
+pub(crate) async fn read_prints(
+    engine: &Engine,
+    writer: &LayerWriter,
+    at: &Snapshot,
+    plan: &BackupPlan,
+    options: &BackupOptions,
+    stop: Arc<AtomicBool>,
+) -> Result<Vec<Option<Fingerprint>>> {
+    let pieces = {
+        let (engine, at, plan, options) =
+            (engine.clone(), at.clone(), plan.clone(), options.clone());
+        blocking(move || state_pieces(&engine, &at, &plan, &options)).await?
+    };
+    let reading = Export {
+        engine,
+        writer,
+        options,
+        watch: &Unwatched,
+        stop,
+        total_bytes: 0,
+        done_bytes: AtomicU64::new(0),
+    };
+    let done = reading.run(pieces).await?;
+    let read = plan.keyspaces.iter().map(PlannedKeyspace::is_read);
+    let mut prints: Vec<_> = read
+        .map(|is_read| is_read.then_some(Fingerprint::EMPTY))
+        .collect();
+    for (keyspace, change) in done.changes {
+        if let Some(print) = prints.get_mut(keyspace) {
+            *print = print.map(|print| print.plus(change));
+        }
+    }
+    Ok(prints)
+}
+
+fn state_pieces(
+    engine: &Engine,
+    at: &Snapshot,
+    plan: &BackupPlan,
+    options: &BackupOptions,
+) -> Result<VecDeque<Piece>> {
+    let mut pieces = VecDeque::new();
+    let read = plan.keyspaces.iter().enumerate();
+    for (position, planned) in read.filter(|(_, planned)| planned.is_read()) {
+        let keyspace = engine.keyspace_by_id(planned.descriptor.id)?;
+        let at = match planned.descriptor.dropped {
+            Some(dropped) => &engine.snapshot_at(dropped.prev())?,
+            None => at,
+        };
+        for walk in walks(&keyspace, at, large_parts(&keyspace, options))? {
+            pieces.push_back(Piece {
+                number: 0,
+                keyspace: position,
+                rows: Rows::State(Box::new(walk)),
+                after: None,
+                follow: Some(Follow::Whole),
+            });
+        }
+    }
+    Ok(pieces)
+}
+
 /// Opens the readers of what is taken whole, and pins what windows will read.
 fn prepare(
     engine: &Engine,

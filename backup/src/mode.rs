@@ -56,8 +56,6 @@ pub(crate) struct Facts {
     pub(crate) as_of: bool,
     /// Every version is kept.
     pub(crate) revision_history: bool,
-    /// The fingerprint of every keyspace is wanted.
-    pub(crate) fingerprints: bool,
     /// Bytes of the files of what is backed up.
     pub(crate) bytes: u64,
 }
@@ -98,9 +96,6 @@ const fn hindrance(facts: Facts) -> Option<&'static str> {
     if !facts.revision_history {
         return Some("live files hold every version, and revision history was not asked for");
     }
-    if facts.fingerprints {
-        return Some("live files are not read, and fingerprints of all keyspaces were asked for");
-    }
     None
 }
 
@@ -112,7 +107,6 @@ mod tests {
         incremental: false,
         as_of: false,
         revision_history: true,
-        fingerprints: false,
         bytes: FAST_FROM_BYTES,
     };
 
@@ -145,10 +139,6 @@ mod tests {
             },
             Facts {
                 revision_history: false,
-                ..FULL
-            },
-            Facts {
-                fingerprints: true,
                 ..FULL
             },
         ];

@@ -1,7 +1,8 @@
 //! One backup from plan to hand-over.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures::stream::{self, TryStreamExt};
@@ -13,10 +14,10 @@ use icecore_engine::{Engine, Snapshot};
 use icecore_mvcc::{Descriptor, Timestamp};
 
 use crate::error::{Error, Result};
-use crate::export::{Exported, export};
+use crate::export::{Exported, export, read_prints};
 use crate::fast::{Copying, Source};
 use crate::mode::{Facts, Method, choose};
-use crate::options::BackupOptions;
+use crate::options::{BackupOptions, Fingerprints};
 use crate::plan::{BackupPlan, Inputs, Parent, plan};
 use crate::prints::Prints;
 use crate::protection::{Hold, thresholds};
@@ -235,7 +236,6 @@ fn facts(plan: &BackupPlan, options: &BackupOptions) -> Facts {
         incremental: plan.onto.is_some(),
         as_of: options.as_of.is_some(),
         revision_history: plan.revision_history,
-        fingerprints: options.fingerprints == crate::options::Fingerprints::Always,
         bytes: icecore_archive::total(bytes),
     }
 }
@@ -278,7 +278,7 @@ async fn write_layer(
     };
     let prints = Prints::new(options.fingerprints, parent);
     let exported = match fast {
-        Some(source) => copy(collection, &writer, &source, plan, options).await?,
+        Some(source) => copy(engine, collection, &writer, &source, plan, options).await?,
         None => export(engine, at, &writer, plan, options, prints).await?,
     };
     let of = ManifestOf {
@@ -305,28 +305,51 @@ async fn write_layer(
     })
 }
 
-/// Brings the live files of a source into the collection, to the last one.
+/// Brings the live files of a source into the collection, to the last one, and reads the state beside it
+/// where its fingerprints are asked for.
 async fn copy(
+    engine: &Engine,
     collection: &Collection,
     writer: &LayerWriter,
     source: &Source,
     plan: &BackupPlan,
     options: &BackupOptions,
 ) -> Result<Vec<Exported>> {
+    let stop = Arc::new(AtomicBool::new(false));
     let copying = Copying {
         collection,
         writer,
         options,
         ours: Vec::new(),
         put: &|_, _| (),
-        stop: &AtomicBool::new(false),
+        stop: &stop,
         total: &|_| (),
     };
-    let copied = copying.run(source, plan).await?;
+    let copying = async {
+        let copied = copying.run(source, plan).await;
+        stop.fetch_or(copied.is_err(), Ordering::AcqRel);
+        copied
+    };
+    let reading = async {
+        if options.fingerprints != Fingerprints::Always {
+            return Ok(vec![None; plan.keyspaces.len()]);
+        }
+        let state = source.at();
+        let prints = read_prints(engine, writer, state, plan, options, Arc::clone(&stop)).await;
+        stop.fetch_or(prints.is_err(), Ordering::AcqRel);
+        prints
+    };
+    // Both end before this returns: neither may be at work on the engine then.
+    let (copied, prints) = tokio::join!(copying, reading);
+    let (copied, prints) = (copied?, prints?);
     let stopped = || icecore_archive::Error::Stopped {
         cause: "the copying ended early".to_owned(),
     };
-    Ok(copied.ok_or_else(stopped)?)
+    let mut exported = copied.ok_or_else(stopped)?;
+    for (exported, print) in exported.iter_mut().zip(prints) {
+        exported.report.fingerprint = print;
+    }
+    Ok(exported)
 }
 
 /// Reads everything back that the layer names, before anyone relies on it.

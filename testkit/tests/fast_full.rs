@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use icecore_archive::{BackupSelector, OperationLog, StoreOptions, Verb};
 use icecore_backup::retain::{ExpireOptions, expire};
-use icecore_backup::{BackupOptions, BackupReport, CompactOptions, Method, Mode, compact};
+use icecore_backup::{
+    BackupOptions, BackupReport, CompactOptions, Fingerprints, Method, Mode, compact,
+};
 use icecore_engine::{Durability, Engine, ScanDirection, SweepBudget};
 use icecore_mvcc::model::Row;
 use icecore_mvcc::{KeyRange, KeyspaceSettings, NamePattern, Timestamp};
@@ -147,6 +149,74 @@ fn every_time_of_a_fast_chain_comes_back() {
     rig.all_layers_restore();
     let verified = run(verify(&rig.collection(), &VerifyOptions::default())).unwrap();
     assert!(verified.is_ok() && verified.layers[0].files > 1);
+}
+
+/// A fast full tells fingerprints where it is asked to, of the state as of its end whatever is committed
+/// meanwhile; incrementals go on from them, and restores are proven by them.
+#[test]
+fn fingerprints_of_a_fast_full_are_those_of_its_end_and_lead_on() {
+    let rig = uncompacted();
+    fill(&rig, 6);
+    let dropped = rig
+        .engine()
+        .create_keyspace("bank.old", KeyspaceSettings::default())
+        .unwrap();
+    dropped.put("k", "v", Durability::Sync).unwrap();
+    rig.clock.advance(Duration::from_secs(1));
+    rig.engine().drop_keyspace("bank.old").unwrap();
+    rig.clock.advance(Duration::from_secs(1));
+    let expected = |at: Timestamp| {
+        let at = rig.engine().snapshot_at(at).unwrap();
+        rig.keyspace().fingerprint_at(&at, 1).unwrap()
+    };
+    let silent = rig.backup(&fast()).unwrap();
+    assert!(silent.keyspaces.iter().all(|k| k.fingerprint.is_none()));
+    rig.clock.advance(Duration::from_secs(1));
+    // Committed as files are stored: after the end.
+    let (engine, keyspace) = (rig.engine().clone(), rig.keyspace());
+    let told = BackupOptions {
+        fingerprints: Fingerprints::Always,
+        progress: Some(std::sync::Arc::new(move |_| {
+            keyspace.put("late", "x", Durability::Buffered).unwrap();
+            keyspace.delete("05", Durability::Buffered).unwrap();
+            engine.flush().unwrap();
+        })),
+        ..fast()
+    };
+    let full = rig.backup(&told).unwrap();
+    assert_eq!(full.method, Method::Fast);
+    let found = |report: &BackupReport| {
+        let keyspaces = report.keyspaces.iter();
+        let mut accounts = keyspaces.filter(|k| k.name == "bank.accounts");
+        accounts.next().unwrap().fingerprint
+    };
+    assert_eq!(found(&full), Some(expected(full.end)));
+    assert_ne!(expected(full.end), expected(rig.engine().visible()));
+    assert!(
+        full.keyspaces
+            .iter()
+            .all(|k| k.fingerprint.is_some_and(|p| p.rows() > 0))
+    );
+    rig.clock.advance(Duration::from_secs(1));
+    rig.write(&[("07", None), ("new", Some("1"))]);
+    let incremental = rig.backup(&onto_latest()).unwrap();
+    assert_eq!(found(&incremental), Some(expected(incremental.end)));
+    for end in [full.end, incremental.end] {
+        let options = RestoreOptions {
+            as_of: Some(end),
+            check_fingerprints: true,
+            ..RestoreOptions::default()
+        };
+        let (_folder, engine, _) = restored(&rig, &options);
+        assert_eq!(read_all(&engine, end), rig.rows_at(end));
+    }
+    let options = VerifyOptions {
+        depth: Depth::Restore,
+        scratch: Some(rig.folder().to_owned()),
+        ..VerifyOptions::default()
+    };
+    let verified = run(verify(&rig.collection(), &options)).unwrap();
+    assert!(verified.is_ok(), "{verified:?}");
 }
 
 #[test]

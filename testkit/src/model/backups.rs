@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_archive::{BackupSelector, Collection, LayerKind, LayerPath};
-use icecore_backup::{BackupOptions, BackupReport, Method, Mode, OnGcGap, backup, chain_owner};
+use icecore_backup::{
+    BackupOptions, BackupReport, Fingerprints, Method, Mode, OnGcGap, backup, chain_owner,
+};
 use icecore_gc::{ProtectedTimestamps, Purpose};
 use icecore_mvcc::model::ModelKeyspace;
 use icecore_mvcc::{Fingerprint, Fingerprinter, KeyRange, KeyspaceId, NamePattern, Timestamp};
@@ -30,11 +32,17 @@ impl World {
         let scope = pool::scope(scope);
         let as_of = self.known()?.time(age);
         let forecast = self.forecast(None, &scope, history, as_of, false)?;
+        let mode = self.mode(history && as_of.is_none());
         let options = BackupOptions {
             as_of,
             keyspaces: scope.clone(),
             revision_history: history,
-            mode: self.mode(history && as_of.is_none()),
+            mode,
+            // Of files that are copied there are none otherwise.
+            fingerprints: match mode == Mode::Fast && self.dice.one_in(2) {
+                true => Fingerprints::Always,
+                false => Fingerprints::Auto,
+            },
             threads: 1 + self.dice.below(2),
             ..BackupOptions::default()
         };
