@@ -10,6 +10,7 @@ mod incremental;
 mod listing;
 mod memory;
 mod objects;
+mod pause;
 
 use crate::suites::Family;
 
@@ -26,6 +27,10 @@ pub const FAMILIES: &[Family] = &[
     Family {
         name: "objects",
         run: objects::run,
+    },
+    Family {
+        name: "pause",
+        run: pause::run,
     },
     Family {
         name: "in-place",
