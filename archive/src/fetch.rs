@@ -211,9 +211,18 @@ impl From<Broken> for Stop {
 
 impl Receiver {
     fn open(expected: Digest, opener: Option<Opener>, to: Option<&Path>) -> Result<Self> {
-        let create = |to: &Path| match File::create(to) {
-            Ok(file) => Ok((file, to.to_owned())),
-            Err(error) => Err(local("create", to, &error)),
+        // A new file, whatever was there: it may be the same one as another name has, which others read.
+        let create = |to: &Path| {
+            match std::fs::remove_file(to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(local("replace", to, &error));
+                }
+                _ => {}
+            }
+            match File::create_new(to) {
+                Ok(file) => Ok((file, to.to_owned())),
+                Err(error) => Err(local("create", to, &error)),
+            }
         };
         Ok(Self {
             digester: Digester::default(),

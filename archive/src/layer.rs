@@ -29,7 +29,7 @@ use crate::ids::{FileId, RunId};
 use crate::manifest::codec::{self, EncodedManifest, ListLimits};
 use crate::manifest::{FileEntry, LayerKind, Manifest};
 use crate::marker::{self, LayerEntry, MAX_MARKER_BYTES, Tombstone, content};
-use crate::path::LayerPath;
+use crate::path::{FullPath, LayerPath};
 use crate::pool::Place;
 use crate::store::PutOnce;
 use crate::upload::{self, StoredFile};
@@ -321,6 +321,9 @@ impl LayerWriter {
     /// Makes the layer visible: slot and markers.
     async fn list(&self, entry: &LayerEntry) -> Result<()> {
         let full = self.layer.full();
+        if self.parent.is_none() {
+            self.check_path_not_expired(entry).await?;
+        }
         // The slots of a merged layer's window stay those of the layers that it stands for.
         if let Some(parent) = self.parent.as_ref().filter(|_| self.merges.is_empty()) {
             let slot = marker::slot_path(full, parent.end);
@@ -355,6 +358,20 @@ impl LayerWriter {
             self.collection.put_latest_marker(entry).await?;
         }
         Ok(())
+    }
+
+    /// Fails if an earlier chain at a full's chosen path was expired since it was claimed: the mark hides
+    /// whatever comes to that path, and takes it away. A path that is named by the full's end is its own.
+    async fn check_path_not_expired(&self, entry: &LayerEntry) -> Result<()> {
+        let full = self.layer.full();
+        if *full == FullPath::at(entry.end) {
+            return Ok(());
+        }
+        let (_, expired) = self.collection.fulls_and_expired().await?;
+        match expired.contains(full) {
+            true => Err(Error::ChainExpired { full: full.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// Fails if retention marked the chain meanwhile.

@@ -93,20 +93,56 @@ impl<'a> Link<'a> {
     }
 }
 
+/// The layers to read besides those to apply, oldest first, before [`check_links`] can tell: those that a layer
+/// continues, and that the layer before it neither is nor was merged of.
+///
+/// Two compactions of the same window leave two merged layers. What was taken after the one names it, and a
+/// restore may come through the other.
+#[must_use]
+pub fn named_besides<'l>(links: &[Link<'_>], layers: &'l [LayerEntry]) -> Vec<&'l LayerEntry> {
+    let pairs = links.iter().zip(links.iter().skip(1));
+    let missed: Vec<ContentHash> = pairs
+        .filter(|(before, link)| !before.is_named_by(link))
+        .filter_map(|(_, link)| link.parent)
+        .collect();
+    let is_missed = |layer: &&LayerEntry| missed.contains(&layer.manifest_hash);
+    layers.iter().filter(is_missed).collect()
+}
+
+impl Link<'_> {
+    /// Whether the other continues it, or one of those that it was merged of.
+    fn is_named_by(&self, other: &Link<'_>) -> bool {
+        other
+            .parent
+            .is_some_and(|parent| self.hash == parent || self.merges.contains(&parent))
+    }
+
+    /// Whether it stands for all that the other, a merged layer, was made of, and ends where that does.
+    fn stands_for(&self, other: &Link<'_>) -> bool {
+        let has = |part: &ContentHash| self.hash == *part || self.merges.contains(part);
+        self.end == other.end
+            && self.chain_id == other.chain_id
+            && !other.merges.is_empty()
+            && other.merges.iter().all(has)
+    }
+}
+
 /// Checks that the layers to apply, oldest first, are one chain: each continues the one before it, by its end
 /// and its hash.
 ///
-/// What continues a layer that was merged may name one of those that it stands for.
+/// What continues a layer that was merged may name one of those that it was merged of, or another that was
+/// merged of no others: that one is among the `besides`, which are the [`named_besides`].
 ///
 /// # Errors
 /// [`Error::BrokenChain`] for the first layer that does not.
-pub fn check_links(links: &[Link<'_>]) -> Result<()> {
+pub fn check_links(links: &[Link<'_>], besides: &[Link<'_>]) -> Result<()> {
     let mut before: Option<&Link<'_>> = None;
     for link in links {
         let continues = match (before, link.parent) {
             (None, None) => true,
             (Some(before), Some(parent)) => {
-                let names = before.hash == parent || before.merges.contains(&parent);
+                let mut same = besides.iter().filter(|other| other.hash == parent);
+                let names = before.is_named_by(link) || same.any(|other| before.stands_for(other));
                 names && before.end == link.start && before.chain_id == link.chain_id
             }
             _ => false,

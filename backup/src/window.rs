@@ -62,6 +62,14 @@ pub(crate) fn parts_of(request: WindowRequest) -> Result<(Vec<WindowPart>, Arc<O
     Ok((parts.collect(), how))
 }
 
+/// How one of the windows is read of which so many are open at a time: they share one budget.
+pub(crate) fn window_options(threads: usize) -> ChangeOptions {
+    ChangeOptions {
+        memory_bytes: (WINDOWS_BYTES / threads.max(1)).max(WINDOW_LEAST_BYTES),
+        ..ChangeOptions::default()
+    }
+}
+
 impl WindowPart {
     /// The changes of this part; none where the window came out in fewer parts. The first to come opens
     /// the window, and the others wait for it.
@@ -82,10 +90,7 @@ impl SharedWindow {
             until: request.until.timestamp(),
         };
         let threads = request.threads.max(1);
-        let options = ChangeOptions {
-            memory_bytes: (WINDOWS_BYTES / threads).max(WINDOW_LEAST_BYTES),
-            ..ChangeOptions::default()
-        };
+        let options = window_options(threads);
         let range = KeyRange::all();
         let changes =
             request

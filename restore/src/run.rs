@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use icecore_archive::plan::{Link, Target, check_links};
+use icecore_archive::plan::Target;
 use icecore_archive::{Chain, Collection, FullPath, LayerEntry, Manifest, blocking};
 use icecore_engine::{Engine, Publish, RestoreScope, RestoringKeyspace};
 use icecore_mvcc::{Fingerprint, Timestamp};
@@ -144,12 +144,7 @@ pub(crate) async fn read_chain(
         .buffered(options.threads.max(8))
         .try_collect()
         .await?;
-    let links: Vec<_> = manifests
-        .iter()
-        .zip(&layers)
-        .map(|(manifest, layer)| Link::of(manifest, layer.manifest_hash))
-        .collect();
-    check_links(&links)?;
+    collection.check_links(&chain, &layers, &manifests).await?;
     manifests.truncate(wanted.len());
     let end = wanted.last().ok_or(icecore_archive::Error::EmptyChain)?.end;
     Ok((

@@ -13,14 +13,15 @@ mod rig;
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use history::{History, Step};
 use icecore_backup::{
-    BackupOptions, CompactOptions, ExpireOptions, compact, expire, plan_compaction,
+    BackupOptions, CompactOptions, ExpireOptions, backup, compact, expire, plan_compaction,
 };
 use icecore_restore::RestoreOptions;
-use icecore_testkit::faults::{Fault, Fuse};
+use icecore_testkit::faults::{Fault, Fuse, Meddler};
 use proptest::prelude::*;
-use rig::{Rig, onto_latest};
+use rig::{Rig, onto_latest, run};
 
 /// Options whose files are small enough that a keyspace takes several.
 fn options() -> CompactOptions {
@@ -201,6 +202,65 @@ fn two_compactions_at_once_and_an_incremental_are_all_kept() {
     assert_ne!(one.merged[0].layer, two.merged[0].layer);
     assert_eq!(rig.layers().len(), 6);
     rig.all_layers_restore();
+}
+
+/// Two merged layers of one window: the incremental that was taken between them names the one, the planner may
+/// choose the other.
+#[test]
+fn what_was_taken_between_two_compactions_restores_through_either() {
+    for request in 0.. {
+        let rig = rig(&[true, true]);
+        rig.clock.advance(Duration::from_secs(60));
+        rig.write(&[("late", Some("1"))]);
+        let (collection, engine) = (rig.collection(), rig.engine().clone());
+        let meddler = Meddler::new().meanwhile(request, move || {
+            async move {
+                compact(&collection, &options()).await.unwrap();
+                let onto = onto_latest();
+                backup(&engine, &collection, &onto).await.unwrap();
+            }
+            .boxed()
+        });
+        let meddled = rig.open(meddler.within(rig.store_options())).unwrap();
+        run(compact(&meddled, &options())).unwrap();
+        rig.all_layers_restore();
+        if meddler.requests() <= request {
+            break;
+        }
+        assert_eq!(rig.restored_rows("bank.accounts", None), rig.rows());
+        // Nothing that is whole is given up for it.
+        let kept = run(expire(&rig.collection(), &ExpireOptions::default())).unwrap();
+        assert!(
+            kept.chains.iter().all(|chain| chain.problems.is_empty()),
+            "{kept:?}"
+        );
+        rig.all_layers_restore();
+    }
+}
+
+/// One that died before its marker is listed a grace later, beside the one that was made instead.
+#[test]
+fn a_compaction_that_is_listed_late_breaks_no_chain() {
+    for request in 0.. {
+        let rig = rig(&[true, true]);
+        let fuse = Fuse::new(Fault::From(request));
+        let collection = rig.fused(&fuse);
+        let done = collection.is_ok_and(|c| run(compact(&c, &options())).is_ok());
+        if done {
+            break;
+        }
+        run(compact(&rig.collection(), &options())).unwrap();
+        rig.clock.advance(Duration::from_secs(60));
+        rig.write(&[("late", Some("1"))]);
+        rig.backup(&onto_latest()).unwrap();
+        let at_once = ExpireOptions {
+            grace: Duration::ZERO,
+            ..ExpireOptions::default()
+        };
+        run(expire(&rig.collection(), &at_once)).unwrap();
+        rig.all_layers_restore();
+        assert_eq!(rig.restored_rows("bank.accounts", None), rig.rows());
+    }
 }
 
 proptest! {

@@ -250,6 +250,50 @@ fn an_incremental_that_is_overtaken_by_retention_at_any_request_fails_or_saves_i
     assert!(failed > 5 && saved > 0, "{failed} failed, {saved} saved");
 }
 
+/// The path of choice was taken by another, whose chain came and went while this one slept.
+#[test]
+fn a_full_whose_chosen_path_was_expired_meanwhile_is_not_done() {
+    let mut failed = 0;
+    for request in 0.. {
+        let (rig, _) = rig_of(1);
+        let chosen = BackupOptions {
+            onto: Some(BackupSelector::Full("prod".parse().unwrap())),
+            ..BackupOptions::default()
+        };
+        let (collection, engine, options) =
+            (rig.collection(), rig.engine().clone(), chosen.clone());
+        let clock = rig.clock.clone();
+        let meddler = Meddler::new().meanwhile(request, move || {
+            async move {
+                // Refused where the first has the path already, and onto it where it is listed.
+                let other = backup(&engine, &collection, &options).await;
+                if !other.is_ok_and(|other| other.layer.incremental().is_none()) {
+                    return;
+                }
+                clock.advance(DAY);
+                let next = BackupOptions::default();
+                backup(&engine, &collection, &next).await.unwrap();
+                expire(&collection, &at_once()).await.unwrap();
+            }
+            .boxed()
+        });
+        let outcome = run(backup(rig.engine(), &meddled(&rig, &meddler), &chosen));
+        if meddler.requests() <= request {
+            outcome.unwrap();
+            break;
+        }
+        rig.all_layers_restore();
+        if let Ok(report) = &outcome {
+            let is_listed = rig.layers().contains(&report.layer);
+            assert!(is_listed, "request {request}: {outcome:?}");
+        }
+        failed += usize::from(outcome.is_err());
+        run(expire(&rig.collection(), &at_once())).unwrap();
+        rig.all_layers_restore();
+    }
+    assert!(failed > 3, "{failed}");
+}
+
 #[test]
 fn retention_that_is_overtaken_by_an_incremental_at_any_request_spares_its_chain_or_stops_it() {
     let (mut spared, mut stopped) = (0, 0);

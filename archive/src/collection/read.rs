@@ -1,6 +1,6 @@
 //! Reading layers: manifests, what is stored beside them, and data files.
 
-use super::Collection;
+use super::{Chain, Collection};
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::hash::ContentHash;
@@ -8,6 +8,7 @@ use crate::layer::MANIFEST_NAME;
 use crate::manifest::{FileEntry, Manifest, codec};
 use crate::marker::{LayerEntry, Tombstone};
 use crate::path::LayerPath;
+use crate::plan::{self, Link, named_besides};
 
 impl Collection {
     /// Reads a layer's manifest by its path alone, with its hash.
@@ -42,6 +43,29 @@ impl Collection {
             });
         }
         Ok(manifest)
+    }
+
+    /// Checks that layers of a chain, oldest first and each with its manifest, continue each other: their
+    /// manifests name their parents by hash, which the index alone does not prove.
+    ///
+    /// # Errors
+    /// [`Error::BrokenChain`] for the first that does not; those of reading what it names instead.
+    pub async fn check_links(
+        &self,
+        chain: &Chain,
+        layers: &[LayerEntry],
+        manifests: &[Manifest],
+    ) -> Result<()> {
+        let chosen = links(manifests, layers);
+        let besides: Vec<LayerEntry> = named_besides(&chosen, chain.layers())
+            .into_iter()
+            .cloned()
+            .collect();
+        let mut read = Vec::new();
+        for layer in &besides {
+            read.push(self.read_layer(layer).await?);
+        }
+        plan::check_links(&chosen, &links(&read, &besides))
     }
 
     async fn read_manifest_of(
@@ -151,4 +175,11 @@ impl Collection {
         )
         .await
     }
+}
+
+fn links<'m>(manifests: &'m [Manifest], layers: &[LayerEntry]) -> Vec<Link<'m>> {
+    let pairs = manifests.iter().zip(layers);
+    pairs
+        .map(|(manifest, layer)| Link::of(manifest, layer.manifest_hash))
+        .collect()
 }

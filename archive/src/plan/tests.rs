@@ -250,7 +250,7 @@ fn is_one_chain(layers: &[Layer<'_>]) -> bool {
         });
         start = *end;
     }
-    check_links(&links).is_ok()
+    check_links(&links, &[]).is_ok()
 }
 
 #[test]
@@ -302,12 +302,51 @@ fn another_chain_or_another_time_does_not_continue_this_one() {
         merges: &[],
     };
     let full = link(1, 0, 10, "f", None);
-    assert!(check_links(&[full, link(1, 10, 20, "1", Some("f"))]).is_ok());
+    assert!(check_links(&[full, link(1, 10, 20, "1", Some("f"))], &[]).is_ok());
     for other in [
         link(2, 10, 20, "1", Some("f")),
         link(1, 11, 20, "1", Some("f")),
     ] {
-        let error = check_links(&[full, other]);
+        let error = check_links(&[full, other], &[]);
         assert!(matches!(error, Err(Error::BrokenChain { .. })));
     }
+}
+
+#[test]
+fn what_continues_one_merged_layer_continues_another_of_the_same_parts() {
+    let path = LayerPath::full_at("a".parse().unwrap());
+    let parts = [hash("1"), hash("2")];
+    let more = [hash("1"), hash("2"), hash("x")];
+    let less = [hash("1")];
+    let link = |name, start, end, parent: &str, merges| Link {
+        layer: &path,
+        chain_id: ChainId::from_bytes([1; 16]),
+        start: Timestamp::from_nanos(start),
+        end: Timestamp::from_nanos(end),
+        hash: hash(name),
+        parent: Some(hash(parent)),
+        merges,
+    };
+    let full = Link {
+        parent: None,
+        ..link("f", 0, 10, "", &[])
+    };
+    let (one, next) = (link("m", 10, 30, "f", &parts), link("3", 30, 40, "n", &[]));
+    let chain = [full, one, next];
+    let joins = |other| check_links(&chain, &[other]).is_ok();
+    assert!(joins(link("n", 10, 30, "f", &parts)));
+    assert!(joins(link("n", 20, 30, "1", &parts[1..])));
+    for wrong in [
+        link("o", 10, 30, "f", &parts),
+        link("n", 10, 30, "f", &more),
+        link("n", 10, 20, "f", &less),
+        link("n", 10, 30, "f", &[]),
+        Link {
+            chain_id: ChainId::from_bytes([2; 16]),
+            ..link("n", 10, 30, "f", &parts)
+        },
+    ] {
+        assert!(!joins(wrong), "{wrong:?}");
+    }
+    assert!(check_links(&chain, &[]).is_err());
 }

@@ -6,7 +6,7 @@
 //! | what goes | first | then, after a grace | a writer that wakes late |
 //! |---|---|---|---|
 //! | a chain | the slot at its end is *closed*, then the chain is marked *expired* and no longer listed | the full's marker, the other markers, manifests, data | finds its slot closed, or after it was put the mark: [`Error::ChainExpired`](crate::Error::ChainExpired) |
-//! | a layer that a merged one stands for | it is marked *retired*: no longer part of the chain | its marker, its manifest, its data, the mark | cannot: it had its slot, and the slot stays |
+//! | a layer that a merged one stands for | it is marked *retired*: no longer part of the chain | its marker, its manifest, its data | its marker changes nothing: the mark stays, and so does the slot |
 //! | what a dead run left | nothing | a *tombstone* at its manifest's place, then its files | finds the tombstone: [`Error::RunRemoved`](crate::Error::RunRemoved) |
 //! | a file of the pool that no layer names | it is marked *unused* | the file, then the mark; not as long as a directory without a manifest is older than the mark | finds the mark, right before its manifest: [`Error::FileExpired`](crate::Error::FileExpired) |
 //! | a layer whose writer died between its manifest and its marker | – | its markers are written for it | finds its own markers |

@@ -72,14 +72,17 @@ async fn prepare(
     options.validate()?;
     let chain = collection.open_chain(&options.backup).await?;
     let way = icecore_archive::plan::chain(chain.layers(), Target::Latest)?;
-    let parts: Vec<Part> = stream::iter(way)
-        .map(|entry| async {
-            let manifest = collection.read_layer(&entry).await?;
-            Ok::<_, icecore_archive::Error>(Part { entry, manifest })
-        })
+    let manifests: Vec<Manifest> = stream::iter(way.clone())
+        .map(|entry| async move { collection.read_layer(&entry).await })
         .buffered(READS_UNDER_WAY)
         .try_collect()
         .await?;
+    // What is merged can be told apart no more.
+    collection.check_links(&chain, &way, &manifests).await?;
+    let parts = way.into_iter().zip(manifests);
+    let parts: Vec<Part> = parts
+        .map(|(entry, manifest)| Part { entry, manifest })
+        .collect();
     let plan = plan(chain.full(), &parts, options.keep_newest);
     Ok((chain, plan))
 }

@@ -87,11 +87,7 @@ fn told(known: &Known, verdicts: &[Verdict], options: &ExpireOptions) -> ExpireR
             Verdict::Keep(reasons) => reasons.iter().map(ToString::to_string).collect(),
             Verdict::Expire => Vec::new(),
         },
-        problems: known
-            .manifests
-            .iter()
-            .filter_map(|m| m.as_ref().err().cloned())
-            .collect(),
+        problems: known.problems(),
     });
     ExpireReport {
         dry_run: options.dry_run,
@@ -291,11 +287,9 @@ async fn delete_layer(
     if !deleter.delete(marker).await {
         return;
     }
+    // The mark stays, as that of an expired chain does: a writer that sleeps before its marker may still put it.
     let directory = std::iter::once((layer, objects));
-    if deleter.directories(directory, |_, _| true).await {
-        let mark = collection.retired_mark(layer, hash);
-        deleter.delete(mark.into_iter().collect()).await;
-    }
+    deleter.directories(directory, |_, _| true).await;
 }
 
 /// Servers run it beside other work: its future must be able to move between threads.

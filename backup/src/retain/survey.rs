@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
-use icecore_archive::plan::{self, Restorable};
+use icecore_archive::plan::{self, Link, Restorable, Target};
 use icecore_archive::{
     Chain, Collection, ContentHash, FileId, LayerEntry, LayerPath, Manifest, RunId, Survey,
 };
@@ -92,6 +92,16 @@ impl KnownChain {
         read.unzip()
     }
 
+    /// What is wrong with it.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let unread = self.manifests.iter().filter_map(|m| m.as_ref().err());
+        let mut problems: Vec<String> = unread.cloned().collect();
+        if problems.is_empty() && !self.facts.is_whole {
+            problems.push("its layers do not all continue each other".to_owned());
+        }
+        problems
+    }
+
     /// The times that it can restore, without some of its layers.
     pub(super) fn restorable(&self, without: &[LayerEntry]) -> Vec<Restorable> {
         let (mut layers, manifests) = self.read();
@@ -151,7 +161,7 @@ async fn known_chain(collection: &Collection, survey: &Survey, chain: &Chain) ->
         source,
         begins: ends().min().unwrap_or_default(),
         reaches: ends().max().unwrap_or_default(),
-        is_whole: chain.head().is_ok() && manifests.iter().all(Read::is_ok),
+        is_whole: manifests.iter().all(Read::is_ok) && is_linked(chain, &manifests),
     };
     KnownChain {
         chain: chain.clone(),
@@ -159,6 +169,29 @@ async fn known_chain(collection: &Collection, survey: &Survey, chain: &Chain) ->
         facts,
         named,
     }
+}
+
+/// Whether the layers that lead to the chain's end continue each other.
+fn is_linked(chain: &Chain, manifests: &[Read]) -> bool {
+    let all: Vec<(&LayerEntry, Link<'_>)> = chain
+        .layers()
+        .iter()
+        .zip(manifests)
+        .filter_map(|(layer, read)| {
+            let manifest = read.as_ref().ok()?;
+            Some((layer, Link::of(manifest, layer.manifest_hash)))
+        })
+        .collect();
+    let Ok(way) = plan::chain(chain.layers(), Target::Latest) else {
+        return false;
+    };
+    let links = way.iter().filter_map(|layer| {
+        let (_, link) = all.iter().find(|(known, _)| *known == layer)?;
+        Some(*link)
+    });
+    let links: Vec<Link<'_>> = links.collect();
+    let others: Vec<Link<'_>> = all.iter().map(|(_, link)| *link).collect();
+    links.len() == way.len() && plan::check_links(&links, &others).is_ok()
 }
 
 /// Whom a chain is of.

@@ -85,8 +85,10 @@ impl Journal {
                 tracing::warn!(id = %job.id(), checkpoints = ?doubted,
                     "what these checkpoints say is not there any more: that work is done again");
                 let of_job = job.clone();
+                // The last first: were the process to die in between, those that are left would still begin
+                // with all that came before them.
                 let forget = move || {
-                    let mut numbers = doubted.iter();
+                    let mut numbers = doubted.iter().rev();
                     numbers.try_for_each(|number| of_job.forget_checkpoint(*number))
                 };
                 blocking(forget).await?;

@@ -8,7 +8,7 @@ use icecore_archive::{
     BegunLayer, Chain, ChainId, Claimant, Collection, ContentHash, Error as ArchiveError,
     LayerEntry, LayerPath, LayerWriter, Manifest, RunId, StoreOptions, blocking,
 };
-use icecore_engine::{ChangeOptions, ChangeSet, Engine, Keyspace, Snapshot, Window};
+use icecore_engine::{ChangeSet, Engine, Keyspace, Snapshot, Window};
 use icecore_mvcc::{Fingerprint, KeyRange, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -28,6 +28,7 @@ use crate::plan::BackupPlan;
 use crate::prints::{Basis, Follow, Prints};
 use crate::report::KeyspaceReport;
 use crate::run::{ManifestOf, Onto, Prepared, manifest, prepare, recheck};
+use crate::window::window_options;
 
 pub(super) async fn run(job: &JobContext, store: &StoreOptions) -> Result<JobEnd, JobFailure> {
     let spec: BackupSpec = job.spec()?;
@@ -345,7 +346,7 @@ async fn readers(
         .map(|piece| journal.rest_of(piece))
         .collect();
     let (of_job, mut noted) = (job.clone(), begun.clone());
-    let (at, history) = (at.clone(), options.revision_history);
+    let (at, options) = (at.clone(), options.clone());
     let (pieces, noted) = blocking(move || {
         let engine = of_job.engine();
         let mut pieces = VecDeque::new();
@@ -355,7 +356,7 @@ async fn readers(
                 .as_ref()
                 .map_or(spec.range.start(), |after| after.key.as_slice());
             let range = KeyRange::new(from.to_vec(), spec.range.end().map(<[u8]>::to_vec));
-            let rows = rows_of(engine, &mut noted, spec.keyspace, &range, &at, history)?;
+            let rows = rows_of(engine, &mut noted, spec.keyspace, &range, &at, &options)?;
             let follow = match after {
                 None => follow_of(engine, &noted, spec.keyspace)?,
                 Some(_) => None,
@@ -384,8 +385,9 @@ fn rows_of(
     position: usize,
     range: &KeyRange,
     at: &Snapshot,
-    history: bool,
+    options: &BackupOptions,
 ) -> Result<Rows> {
+    let history = options.revision_history;
     let missing = || icecore_engine::Error::NoSuchKeyspace {
         name: format!("number {position} of the job's plan"),
     };
@@ -408,7 +410,7 @@ fn rows_of(
             .map(|floor| floor.timestamp().min(at.timestamp()));
         (walk(&keyspace, range, at, floor.as_ref())?, since)
     } else {
-        let rows = later(keyspace, range.clone(), planned.after, at.clone(), history);
+        let rows = later(keyspace, range.clone(), planned.after, at.clone(), options);
         (rows, history.then_some(planned.after))
     };
     if let Some(start) = begun.revision_starts.get_mut(position) {
@@ -439,17 +441,22 @@ fn later(
     range: KeyRange,
     after: Timestamp,
     until: Snapshot,
-    history: bool,
+    options: &BackupOptions,
 ) -> Rows {
-    let set = if history {
+    let threads = options.threads;
+    let set = if options.revision_history {
         ChangeSet::All
     } else {
         ChangeSet::Latest
     };
     Rows::Later(Box::new(move || {
         let until = until.timestamp();
-        let options = ChangeOptions::default();
-        Ok(keyspace.changes(&range, Window { after, until }, set, &options)?)
+        Ok(keyspace.changes(
+            &range,
+            Window { after, until },
+            set,
+            &window_options(threads),
+        )?)
     }))
 }
 
