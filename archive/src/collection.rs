@@ -1,4 +1,4 @@
-//! A collection: many full backups and their incrementals under one URI.
+//! A collection: many full backups and their incrementals under one URI, or several ([`places`]).
 //!
 //! The protocol is write-once. Every object is put if absent and never overwritten, so buckets with object
 //! lock work, and an acknowledgement that is lost is harmless: the object that is there already is the one
@@ -31,6 +31,7 @@
 mod file_reader;
 mod index;
 mod keys;
+mod places;
 mod read;
 
 use std::sync::Arc;
@@ -41,18 +42,20 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 use crate::ids::CollectionId;
+use crate::locality::CollectionPlaces;
 use crate::marker::{COLLECTION_PATH, CollectionMarker, MAX_MARKER_BYTES, Sealing, content};
 use crate::options::StoreOptions;
 use crate::seal::Seal;
 use crate::seal::secret::CollectionKey;
 use crate::seal::unlock::{self, Wrapping};
-use crate::store::{self, PutOnce, RequestCounts, Root, Store};
+use crate::store::{self, Counters, PutOnce, RequestCounts, Root, Store};
 use crate::uri::CollectionUri;
 
 pub use file_reader::FileReader;
 pub(crate) use index::SlotHolder;
 pub use index::{AppendTarget, Chain, FullEntry};
 pub use keys::{KeyEntry, KeyList, NewKey};
+pub(crate) use places::LOCALITY_PATH;
 
 /// An open collection. Cheap to clone; clones share limits and counters.
 #[derive(Debug, Clone)]
@@ -61,6 +64,8 @@ pub struct Collection(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    /// Those of the other places, where the collection has several.
+    localities: places::Localities,
     marker: CollectionMarker,
     options: StoreOptions,
     seal: Seal,
@@ -77,13 +82,26 @@ impl Collection {
     /// [`Error::WrongKey`], [`Error::InvalidKey`], [`Error::Tampered`] where keys and collection do not
     /// fit; those of the store.
     pub async fn open(uri: &CollectionUri, options: StoreOptions) -> Result<Self> {
-        let store = store::open(uri, &options, Root::MustExist)?;
-        match read_marker(&store).await? {
-            Some(marker) => Self::enter(store, marker, options).await,
-            None => Err(Error::NoCollection {
+        Self::open_places(&CollectionPlaces::new(vec![uri.clone()])?, options).await
+    }
+
+    /// Opens the collection that lies in these places. Places of localities may be missing: what lies there
+    /// cannot be read then.
+    ///
+    /// # Errors
+    /// As [`Collection::open`]; [`Error::ForeignLocality`] if a place is not the collection's.
+    pub async fn open_places(places: &CollectionPlaces, options: StoreOptions) -> Result<Self> {
+        let counts = Arc::<Counters>::default();
+        let store = store::open(&places.default, &options, Root::MustExist, counts.clone())?;
+        let Some(marker) = read_marker(&store).await? else {
+            return Err(Error::NoCollection {
                 location: store.location().to_owned(),
-            }),
-        }
+            });
+        };
+        let seal = enter(&store, &marker, &options).await?;
+        let id = marker.collection_id;
+        let localities = places::open(places, id, &options, &counts).await?;
+        Ok(Self::of(store, localities, marker, options, seal))
     }
 
     /// Opens the collection at that URI, which is made first if there is none: sealed if the options hold
@@ -92,66 +110,49 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`], without [`Error::NoCollection`].
     pub async fn create_or_open(uri: &CollectionUri, options: StoreOptions) -> Result<Self> {
-        let store = store::open(uri, &options, Root::MayBeCreated)?;
-        if let Some(marker) = read_marker(&store).await? {
-            return Self::enter(store, marker, options).await;
-        }
-        let mut marker = CollectionMarker::new(options.clock.now());
-        let mut seal = Seal::default();
-        if !options.keys.is_empty() {
-            let key = CollectionKey::random(marker.collection_id);
-            marker.sealing = Some(Sealing {
-                key_check: key.check()?,
-            });
-            // Before the marker: a sealed collection has a key that opens it from its first moment.
-            for wrapping in Wrapping::all(&options.keys, options.passphrase_cost) {
-                let wrapper = wrapping.wrap(&key, marker.collection_id, &options).await?;
-                unlock::put_wrapper(&store, &wrapper).await?;
-            }
-            seal = Seal::with(key);
-        }
-        let path = Path::from(COLLECTION_PATH);
-        match store
-            .put_once(&path, content::encode(&marker)?, MAX_MARKER_BYTES)
-            .await?
-        {
-            PutOnce::Stored => Ok(Self::of(store, marker, options, seal)),
-            // Someone else made it in between; then it is theirs that counts.
-            PutOnce::Conflict(theirs) => {
-                let theirs = CollectionMarker::read(&theirs, store.location())?;
-                Self::enter(store, theirs, options).await
-            }
-        }
+        Self::create_or_open_places(&CollectionPlaces::new(vec![uri.clone()])?, options).await
     }
 
-    /// Opens what is there with the keys that were given.
-    async fn enter(store: Store, marker: CollectionMarker, options: StoreOptions) -> Result<Self> {
-        let location = || store.location().to_owned();
-        let seal = match (&marker.sealing, options.keys.is_empty()) {
-            (None, true) => Seal::default(),
-            (None, false) => {
-                return Err(Error::NotSealed {
-                    location: location(),
-                });
+    /// Opens the collection that lies in these places, each of which is made its if nobody has it: places
+    /// may be added to a collection at any time.
+    ///
+    /// # Errors
+    /// As [`Collection::open_places`], without [`Error::NoCollection`].
+    pub async fn create_or_open_places(
+        places: &CollectionPlaces,
+        options: StoreOptions,
+    ) -> Result<Self> {
+        let counts = Arc::<Counters>::default();
+        let store = store::open(
+            &places.default,
+            &options,
+            Root::MayBeCreated,
+            counts.clone(),
+        )?;
+        let (marker, seal) = match read_marker(&store).await? {
+            Some(marker) => {
+                let seal = enter(&store, &marker, &options).await?;
+                (marker, seal)
             }
-            (Some(_), true) => {
-                return Err(Error::KeysNeeded {
-                    location: location(),
-                });
-            }
-            (Some(sealing), false) => {
-                let id = marker.collection_id;
-                Seal::with(unlock::unlock(&store, id, sealing, &options).await?)
-            }
+            None => create_marker(&store, &options).await?,
         };
-        Ok(Self::of(store, marker, options, seal))
+        let id = marker.collection_id;
+        let localities = places::create_or_open(places, id, &options, &counts).await?;
+        Ok(Self::of(store, localities, marker, options, seal))
     }
 
-    fn of(store: Store, marker: CollectionMarker, options: StoreOptions, seal: Seal) -> Self {
+    fn of(
+        store: Store,
+        localities: places::Localities,
+        marker: CollectionMarker,
+        options: StoreOptions,
+        seal: Seal,
+    ) -> Self {
         let permits = options.upload_memory_bytes.min(Semaphore::MAX_PERMITS);
         let upload_memory = Arc::new(Semaphore::new(permits));
         Self(Arc::new(Inner {
             store,
+            localities,
             marker,
             options,
             seal,
@@ -177,13 +178,13 @@ impl Collection {
         self.0.marker.created
     }
 
-    /// Its URI, without credentials.
+    /// The URI of its default place, without credentials.
     #[must_use]
     pub fn location(&self) -> &str {
         self.0.store.location()
     }
 
-    /// The requests made of its store since it was opened, over all clones.
+    /// The requests made of its stores since it was opened, over all of them and all clones.
     #[must_use]
     pub fn requests(&self) -> RequestCounts {
         self.0.store.counts()
@@ -199,12 +200,66 @@ impl Collection {
         &self.0.seal
     }
 
+    /// The store of the default place: of everything but the files of localities.
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
     }
 
+    pub(crate) fn localities(&self) -> &places::Localities {
+        &self.0.localities
+    }
+
     pub(crate) fn upload_memory(&self) -> &Arc<Semaphore> {
         &self.0.upload_memory
+    }
+}
+
+/// Makes the collection: sealed if the options hold keys.
+async fn create_marker(store: &Store, options: &StoreOptions) -> Result<(CollectionMarker, Seal)> {
+    let mut marker = CollectionMarker::new(options.clock.now());
+    let mut seal = Seal::default();
+    if !options.keys.is_empty() {
+        let key = CollectionKey::random(marker.collection_id);
+        marker.sealing = Some(Sealing {
+            key_check: key.check()?,
+        });
+        // Before the marker: a sealed collection has a key that opens it from its first moment.
+        for wrapping in Wrapping::all(&options.keys, options.passphrase_cost) {
+            let wrapper = wrapping.wrap(&key, marker.collection_id, options).await?;
+            unlock::put_wrapper(store, &wrapper).await?;
+        }
+        seal = Seal::with(key);
+    }
+    let path = Path::from(COLLECTION_PATH);
+    match store
+        .put_once(&path, content::encode(&marker)?, MAX_MARKER_BYTES)
+        .await?
+    {
+        PutOnce::Stored => Ok((marker, seal)),
+        // Someone else made it in between; then it is theirs that counts.
+        PutOnce::Conflict(theirs) => {
+            let theirs = CollectionMarker::read(&theirs, store.location())?;
+            let seal = enter(store, &theirs, options).await?;
+            Ok((theirs, seal))
+        }
+    }
+}
+
+/// Opens what is there with the keys that were given.
+async fn enter(store: &Store, marker: &CollectionMarker, options: &StoreOptions) -> Result<Seal> {
+    let location = || store.location().to_owned();
+    match (&marker.sealing, options.keys.is_empty()) {
+        (None, true) => Ok(Seal::default()),
+        (None, false) => Err(Error::NotSealed {
+            location: location(),
+        }),
+        (Some(_), true) => Err(Error::KeysNeeded {
+            location: location(),
+        }),
+        (Some(sealing), false) => {
+            let key = unlock::unlock(store, marker.collection_id, sealing, options).await?;
+            Ok(Seal::with(key))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use icecore_mvcc::Timestamp;
 use crate::hash::ContentHash;
 use crate::ids::KeyId;
 use crate::layer::{LayerHolder, in_brackets};
+use crate::locality::Locality;
 use crate::path::{FullPath, LayerPath};
 
 /// The result of everything in this crate.
@@ -39,16 +40,46 @@ pub enum Error {
         known: String,
     },
 
-    /// A parameter that names a feature this version does not have.
+    /// Tags that do not make a locality.
+    #[error("'{text}' is not a locality: {reason}; write tags such as region=us,zone=a")]
+    InvalidLocality {
+        /// The text.
+        text: String,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// URIs that do not make one collection together.
+    #[error("these URIs do not make one collection: {reason}")]
+    InvalidPlaces {
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+
+    /// A place that is not that of the collection's locality.
     #[error(
-        "parameter '{name}' in '{uri}': locality-aware collections are not supported yet; \
-         leave it out to keep the whole collection under one URI"
+        "{location} is not the place of locality {locality} of this collection: {reason}; \
+         give the URI that was used when the collection was written, or a place where nothing is"
     )]
-    LocalityUnsupported {
-        /// The text without its parameters.
-        uri: String,
-        /// The parameter's name.
-        name: String,
+    ForeignLocality {
+        /// The place, redacted.
+        location: String,
+        /// What it was to serve.
+        locality: Locality,
+        /// What is there.
+        reason: String,
+    },
+
+    /// Files lie in a place that was not given.
+    #[error(
+        "files of backup '{layer}' lie in the place of locality {locality}, which was not given; \
+         add its URI with COCKROACH_LOCALITY={locality}, percent-encoded"
+    )]
+    MissingLocality {
+        /// The locality.
+        locality: Locality,
+        /// The layer.
+        layer: LayerPath,
     },
 
     /// A setting out of its range.

@@ -26,6 +26,7 @@ use crate::collection::{Collection, SlotHolder};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::ids::{FileId, RunId};
+use crate::locality::Locality;
 use crate::manifest::codec::{self, EncodedManifest, ListLimits};
 use crate::manifest::{FileEntry, LayerKind, Manifest};
 use crate::marker::{self, LayerEntry, MAX_MARKER_BYTES, Tombstone, content};
@@ -52,12 +53,20 @@ pub struct LayerWriter {
     files: Mutex<Files>,
 }
 
+/// A file that was put, and the locality whose place it was put into.
+type Put = (StoredFile, Option<Locality>);
+
+/// What a manifest says of a file that was put.
+fn put(file: &FileEntry) -> Put {
+    (StoredFile::of(file), file.locality.clone())
+}
+
 /// What was put into the layer.
 #[derive(Debug, Default)]
 struct Files {
-    written: BTreeMap<FileId, StoredFile>,
+    written: BTreeMap<FileId, Put>,
     /// What was put into the pool, or lies there already and is used again.
-    pooled: BTreeMap<FileId, StoredFile>,
+    pooled: BTreeMap<FileId, Put>,
     /// How many of both the last check saw.
     checked: usize,
 }
@@ -115,33 +124,66 @@ impl LayerWriter {
     ///
     /// # Errors
     /// [`Error::LocalFile`]; those of the store.
-    #[tracing::instrument(level = "debug", skip_all, fields(layer = %self.layer, file = %local.display()))]
     pub async fn put_file(&self, local: &Path) -> Result<StoredFile> {
-        let stored = upload::upload(&self.collection, Place::Layer(&self.layer), local).await?;
-        self.files.lock().written.insert(stored.id, stored);
-        Ok(stored)
+        self.put_file_at(None, local).await
     }
 
-    /// As [`LayerWriter::put_file`], into the pool that fast fulls share. The manifest must name it as
-    /// copied.
+    /// [`LayerWriter::put_file`] into the place of a locality, which the file's entry in the manifest must
+    /// name; `None` is the default. [`Collection::locality_of`] chooses it by a keyspace's tags.
     ///
     /// # Errors
-    /// As [`LayerWriter::put_file`].
+    /// [`Error::MissingLocality`] if that place was not given; those of [`LayerWriter::put_file`].
     #[tracing::instrument(level = "debug", skip_all, fields(layer = %self.layer, file = %local.display()))]
-    pub async fn put_pooled(&self, local: &Path) -> Result<StoredFile> {
-        let stored = upload::upload(&self.collection, Place::Pool, local).await?;
-        self.files.lock().pooled.insert(stored.id, stored);
-        Ok(stored)
+    pub async fn put_file_at(
+        &self,
+        locality: Option<&Locality>,
+        local: &Path,
+    ) -> Result<StoredFile> {
+        let put = self
+            .upload(Place::Layer(&self.layer), locality, local)
+            .await?;
+        self.files.lock().written.insert(put.0.id, put.clone());
+        Ok(put.0)
+    }
+
+    /// As [`LayerWriter::put_file_at`], into that place's pool, which fast fulls share. The manifest must name
+    /// it as copied.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::put_file_at`].
+    #[tracing::instrument(level = "debug", skip_all, fields(layer = %self.layer, file = %local.display()))]
+    pub async fn put_pooled(
+        &self,
+        locality: Option<&Locality>,
+        local: &Path,
+    ) -> Result<StoredFile> {
+        let put = self.upload(Place::Pool, locality, local).await?;
+        self.files.lock().pooled.insert(put.0.id, put.clone());
+        Ok(put.0)
+    }
+
+    async fn upload(
+        &self,
+        place: Place<'_>,
+        locality: Option<&Locality>,
+        local: &Path,
+    ) -> Result<Put> {
+        let store = self.collection.store_of(&self.layer, locality)?;
+        let stored = upload::upload(&self.collection, store, place, local).await?;
+        Ok((stored, locality.cloned()))
+    }
+
+    /// The collection that the layer is of.
+    #[must_use]
+    pub const fn collection(&self) -> &Collection {
+        &self.collection
     }
 
     /// Uses a file of the pool again, one of those that
     /// [`Collection::reusable_files`](crate::Collection::reusable_files) found. That it is still there is
     /// looked at by every check and once more by the commit.
     pub fn reuse(&self, file: &FileEntry) {
-        self.files
-            .lock()
-            .pooled
-            .insert(file.id, StoredFile::of(file));
+        self.files.lock().pooled.insert(file.id, put(file));
     }
 
     /// Checks, in one listing of each place, that the store holds every file put or used again so far in
@@ -175,18 +217,15 @@ impl LayerWriter {
         Ok(pooled.len())
     }
 
-    async fn check_at(
-        &self,
-        place: Place<'_>,
-        expected: &BTreeMap<FileId, StoredFile>,
-    ) -> Result<()> {
+    async fn check_at(&self, place: Place<'_>, expected: &BTreeMap<FileId, Put>) -> Result<()> {
         let stored = self.collection.files_at(place).await?;
-        for file in expected.values() {
+        for (file, locality) in expected.values() {
             let actual = stored.get(&file.id);
             if actual != Some(&file.stored_bytes) {
+                let store = self.collection.store_of(&self.layer, locality.as_ref())?;
                 return Err(Error::WriteLost {
                     path: place.object(file.id).to_string(),
-                    location: self.collection.location().to_owned(),
+                    location: store.location().to_owned(),
                     expected: file.stored_bytes,
                     actual: actual.map_or_else(|| "none".to_owned(), u64::to_string),
                 });
@@ -284,11 +323,11 @@ impl LayerWriter {
         }
         let files = self.files.lock();
         for (_, file) in manifest.files() {
-            let put = match file.copied {
+            let found = match file.copied {
                 Some(_) => files.pooled.get(&file.id),
                 None => files.written.get(&file.id),
             };
-            if put != Some(&StoredFile::of(file)) {
+            if found != Some(&put(file)) {
                 return Err(format!("file {} was not put as it says", file.id));
             }
         }

@@ -4,6 +4,7 @@
 //! | concept | where |
 //! |---|---|
 //! | the address of a collection, without ever printing a credential | [`CollectionUri`] |
+//! | several places of one collection, by locality | [`CollectionPlaces`], [`Locality`] |
 //! | retries, limits, counters, the log of operations, faults put in by tests | [`StoreOptions`] |
 //! | a collection: fulls, chains, `LATEST` | [`Collection`], [`Chain`], [`BackupSelector`] |
 //! | writing a layer, once and for all | [`LayerWriter`] |
@@ -32,6 +33,7 @@ mod hex;
 mod ids;
 mod layer;
 mod local;
+mod locality;
 mod manifest;
 mod marker;
 mod options;
@@ -60,6 +62,7 @@ pub use layer::{
     Position,
 };
 pub use local::{StagingFolder, blocking, holds, remove_staged};
+pub use locality::{CollectionPlaces, Locality};
 pub use manifest::{CopiedFile, FileEntry, LayerKind, Manifest, ManifestKeyspace};
 pub use marker::{COLLECTION_FORMAT_VERSION, LayerEntry};
 pub use options::{Decorate, RetryOptions, StoreOptions};

@@ -6,13 +6,14 @@
 
 pub(crate) mod codec;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use icecore_mvcc::{Descriptor, EngineId, Fingerprint, KeyRange, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{ContentHash, Digest};
 use crate::ids::{ChainId, CollectionId, FileId};
+use crate::locality::Locality;
 use crate::path::LayerPath;
 use crate::seal::Seal;
 use crate::total::total;
@@ -123,6 +124,9 @@ pub struct FileEntry {
     /// may hide; `tombstones` is not known, and 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied: Option<CopiedFile>,
+    /// The locality in whose place the object lies; `None` for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
 }
 
 /// What is known of a copied file's original.
@@ -160,6 +164,14 @@ impl Manifest {
         self.keyspaces
             .iter()
             .flat_map(|keyspace| keyspace.files.iter().map(move |file| (keyspace, file)))
+    }
+
+    /// The localities that its files lie in, the default not among them.
+    #[must_use]
+    pub fn localities(&self) -> BTreeSet<Locality> {
+        self.files()
+            .filter_map(|(_, file)| file.locality.clone())
+            .collect()
     }
 
     /// Bytes of all its files as stored.

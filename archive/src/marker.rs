@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::ids::{CollectionId, FileId, RunId};
+use crate::locality::Locality;
 use crate::path::{FullPath, IncrementalPath, LayerPath};
 
 /// The most bytes that are read of a marker.
@@ -181,6 +182,9 @@ pub(crate) struct RetiredMark {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnusedMark {
     pub(crate) file: FileId,
+    /// The locality in whose place it lies; `None` for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) locality: Option<Locality>,
     pub(crate) unused: Removal,
 }
 

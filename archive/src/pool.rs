@@ -1,4 +1,5 @@
-//! Where data files lie: in their layer's directory, or in the pool that fast fulls share.
+//! Where data files lie: in their layer's directory, or in the pool that fast fulls share. Where a collection
+//! lies in several places, each has both.
 //!
 //! A fast full is made of live files of the source database, copied as they are. They lie in the
 //! collection's own `data/` directory, the *pool*, so that the next fast full names those that are still
@@ -75,7 +76,8 @@ impl LayerPath {
 }
 
 impl Collection {
-    /// The data files in a layer's directory, named by its manifest or not, with their sizes. One listing.
+    /// The data files in a layer's directory, named by its manifest or not, with their sizes. One listing of
+    /// each place that the collection was opened with, as for all of these.
     ///
     /// # Errors
     /// Those of the store.
@@ -105,12 +107,15 @@ impl Collection {
     }
 
     pub(crate) async fn files_at(&self, place: Place<'_>) -> Result<BTreeMap<FileId, u64>> {
-        let listed = self.store().list(&place.directory()).await?;
-        let files = listed.iter().filter_map(|object| {
-            let id = place.id_of(&object.location)?;
-            Some((id, object.size))
-        });
-        Ok(files.collect())
+        let mut files = BTreeMap::new();
+        for store in self.stores() {
+            let listed = store.list(&place.directory()).await?;
+            files.extend(listed.iter().filter_map(|object| {
+                let id = place.id_of(&object.location)?;
+                Some((id, object.size))
+            }));
+        }
+        Ok(files)
     }
 
     /// The pool's files that the newest fulls name, and of `ours`, by the identity of the file that each is

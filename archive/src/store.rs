@@ -33,6 +33,7 @@ pub use count::RequestCounts;
 pub use log::{Operation, OperationLog};
 pub use observe::{Outcome, Verb};
 
+pub(crate) use count::Counters;
 pub(crate) use file::sync_dir;
 pub(crate) use objects::{PutOnce, Store};
 pub(crate) use retry::{no_answer, pause};
@@ -50,12 +51,17 @@ pub(crate) enum Root {
     MayBeCreated,
 }
 
-/// Builds the store of a URI and everything around it.
-pub(crate) fn open(uri: &CollectionUri, options: &StoreOptions, root: Root) -> Result<Store> {
+/// Builds the store of a URI and everything around it. What is asked of it is added to the counts.
+pub(crate) fn open(
+    uri: &CollectionUri,
+    options: &StoreOptions,
+    root: Root,
+    counts: Arc<Counters>,
+) -> Result<Store> {
     options.validate()?;
-    let location = uri.without_credentials();
+    let location = uri.place();
     let mut redactor = Redactor::default();
-    let bare: Arc<dyn ObjectStore> = match &uri.0 {
+    let bare: Arc<dyn ObjectStore> = match &uri.target {
         Target::File { root: path, .. } => file::open(path, &location, root)?,
         Target::Memory { name, prefix } => memory::open(name, prefix),
         Target::Bucket {
@@ -78,7 +84,6 @@ pub(crate) fn open(uri: &CollectionUri, options: &StoreOptions, root: Root) -> R
         Some(decorate) => decorate(bare),
         None => bare,
     };
-    let counts = Arc::new(count::Counters::default());
     let mut observers: Vec<Arc<dyn observe::Observer>> =
         vec![counts.clone(), Arc::new(metrics::Metrics)];
     observers.extend(

@@ -36,7 +36,7 @@ use crate::pool::Place;
 use crate::seal::Seal;
 use crate::seal::object::{Role, sealed_bytes};
 use crate::seal::stream::SealingReader;
-use crate::store::{is_transient, no_answer};
+use crate::store::{Store, is_transient, no_answer};
 
 /// Parts of one file under way at once.
 const PARTS_UNDER_WAY: usize = 4;
@@ -70,10 +70,10 @@ impl StoredFile {
 /// Puts a local file where it belongs.
 pub(crate) async fn upload(
     collection: &Collection,
+    store: &Store,
     place: Place<'_>,
     local: &Path,
 ) -> Result<StoredFile> {
-    let store = collection.store();
     let mut failed = 0;
     loop {
         let id = FileId::random();
@@ -81,6 +81,7 @@ pub(crate) async fn upload(
         let source = Source::open(local, collection.seal(), &path).await?;
         let attempt = Attempt {
             collection,
+            store,
             path: &path,
         };
         let result = if source.stored_bytes < collection.options().multipart_threshold_bytes {
@@ -130,6 +131,7 @@ impl From<Error> for Failure {
 /// One attempt to put a file under one name.
 struct Attempt<'a> {
     collection: &'a Collection,
+    store: &'a Store,
     path: &'a ObjectPath,
 }
 
@@ -160,17 +162,14 @@ impl Attempt<'_> {
         let digest = source.finish()?;
         let options = PutOptions::from(PutMode::Create);
         match self
-            .collection
-            .store()
+            .store
             .objects()
             .put_opts(self.path, PutPayload::from(piece), options)
             .await
         {
             Ok(_) => Ok(digest),
             Err(StoreError::AlreadyExists { .. }) => self.compare(digest).await,
-            Err(error) => Err(Failure::Final(
-                self.collection.store().error("write", self.path, &error),
-            )),
+            Err(error) => Err(Failure::Final(self.store.error("write", self.path, &error))),
         }
     }
 
@@ -178,8 +177,7 @@ impl Attempt<'_> {
     async fn compare(&self, digest: Digest) -> Result<Digest, Failure> {
         // Its bytes are compared; what they seal is not looked at.
         let as_stored = Seal::default();
-        let store = self.collection.store();
-        match fetch::read_verified(store, self.path, digest, &as_stored, None).await {
+        match fetch::read_verified(self.store, self.path, digest, &as_stored, None).await {
             Ok(()) => Ok(digest),
             Err(Error::CorruptFile { .. } | Error::MissingObject { .. }) => {
                 let reason = "an earlier attempt left a torn object behind";
@@ -193,7 +191,7 @@ impl Attempt<'_> {
     }
 
     async fn put_parts(&self, source: Source) -> Result<Digest, Failure> {
-        let store = self.collection.store();
+        let store = self.store;
         let begun = store
             .objects()
             .put_multipart_opts(self.path, PutMultipartOptions::default())
@@ -256,7 +254,7 @@ impl Attempt<'_> {
             Ok(_) => return Ok(digest),
             Err(error) => error,
         };
-        match self.collection.store().objects().head(self.path).await {
+        match self.store.objects().head(self.path).await {
             Ok(meta) if meta.size == digest.bytes => Ok(digest),
             _ => Err(Failure::Attempt(error)),
         }

@@ -10,7 +10,8 @@
 //!
 //! The last three take their credentials from the environment, or from parameters, each percent-encoded
 //! (`parameters`). Parameters win. Plain http is used only with an endpoint that begins with `http://`.
-//! `docs/guide/stores.md` lists parameters and variables. No form of a URI that this crate prints holds a
+//! `docs/guide/stores.md` lists parameters and variables. The parameter `COCKROACH_LOCALITY`, which all
+//! know, says what the place serves in a collection of several ([`crate::locality`]). No form of a URI that this crate prints holds a
 //! credential.
 
 mod parameters;
@@ -22,6 +23,7 @@ use std::str::FromStr;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::locality::Serves;
 
 pub(crate) use parameters::{Parameters, Service, check_endpoint};
 
@@ -41,7 +43,10 @@ const LOCALITY_PARAMETER: &str = "COCKROACH_LOCALITY";
 /// # Ok::<(), icecore_archive::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct CollectionUri(pub(crate) Target);
+pub struct CollectionUri {
+    pub(crate) target: Target,
+    serves: Option<Serves>,
+}
 
 /// What a URI names.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,7 +73,7 @@ impl CollectionUri {
             service,
             parameters,
             ..
-        } = &mut bare.0
+        } = &mut bare.target
         {
             *parameters = parameters.without_identity(*service);
         }
@@ -78,7 +83,7 @@ impl CollectionUri {
     /// Whether its parameters hold a credential.
     #[must_use]
     pub fn has_credentials(&self) -> bool {
-        match &self.0 {
+        match &self.target {
             Target::Bucket {
                 service,
                 parameters,
@@ -88,10 +93,22 @@ impl CollectionUri {
         }
     }
 
+    /// What it says it serves.
+    pub(crate) const fn serves(&self) -> Option<&Serves> {
+        self.serves.as_ref()
+    }
+
+    /// Where it is, whatever it serves, without credentials.
+    pub(crate) fn place(&self) -> String {
+        let mut place = self.clone();
+        place.serves = None;
+        place.without_credentials()
+    }
+
     /// The directory of a `file://` URI; `None` for the others.
     #[must_use]
     pub fn local_path(&self) -> Option<&std::path::Path> {
-        match &self.0 {
+        match &self.target {
             Target::File { root, .. } => Some(root),
             Target::Memory { .. } | Target::Bucket { .. } => None,
         }
@@ -152,11 +169,12 @@ impl FromStr for CollectionUri {
         if url.fragment().is_some() {
             return Err(invalid("a '#' in it must be written %23"));
         }
+        let (serves, parameters) = split_parameters(&url, &place)?;
         let target = match url.scheme() {
-            "file" => parse_file(&url, &place)?,
-            "memory" => parse_memory(&url, &place)?,
+            "file" => parse_file(&url, &parameters, &place)?,
+            "memory" => parse_memory(&url, &parameters, &place)?,
             other => match Service::of_scheme(other) {
-                Some(service) => parse_bucket(&url, &place, service)?,
+                Some(service) => parse_bucket(&url, parameters, &place, service)?,
                 None => {
                     return Err(invalid(&format!(
                         "unknown scheme '{other}'; known are file, memory, s3, azure and gs"
@@ -164,7 +182,7 @@ impl FromStr for CollectionUri {
                 }
             },
         };
-        Ok(Self(target))
+        Ok(Self { target, serves })
     }
 }
 
@@ -195,8 +213,32 @@ fn place_of(text: &str) -> String {
     format!("{scheme}{slashes}{}", after_user.unwrap_or("…"))
 }
 
-fn parse_file(url: &Url, place: &str) -> Result<Target> {
-    refuse_parameters(url, place, "file")?;
+/// Names and values.
+type Pairs = Vec<(String, String)>;
+
+/// What the place serves, and the other parameters.
+fn split_parameters(url: &Url, place: &str) -> Result<(Option<Serves>, Pairs)> {
+    let pairs = url.query_pairs().into_owned();
+    let (serves, others): (Pairs, Pairs) = pairs.partition(|(name, _)| name == LOCALITY_PARAMETER);
+    let invalid = |reason: String| Error::InvalidUri {
+        uri: place.to_owned(),
+        reason,
+    };
+    let serves = match serves.as_slice() {
+        [] => None,
+        // What was put there by mistake may be a secret.
+        [(name, value)] => Some(value.parse().map_err(|_| {
+            invalid(format!(
+                "{name} is neither 'default' nor tags such as region=us,zone=a, percent-encoded"
+            ))
+        })?),
+        [(name, _), ..] => return Err(invalid(format!("parameter '{name}' is given twice"))),
+    };
+    Ok((serves, others))
+}
+
+fn parse_file(url: &Url, parameters: &Pairs, place: &str) -> Result<Target> {
+    refuse_parameters(parameters, place, "file")?;
     let invalid = |reason: &str| Error::InvalidUri {
         uri: place.to_owned(),
         reason: reason.to_owned(),
@@ -219,8 +261,8 @@ fn parse_file(url: &Url, place: &str) -> Result<Target> {
     Ok(Target::File { root, url })
 }
 
-fn parse_memory(url: &Url, place: &str) -> Result<Target> {
-    refuse_parameters(url, place, "memory")?;
+fn parse_memory(url: &Url, parameters: &Pairs, place: &str) -> Result<Target> {
+    refuse_parameters(parameters, place, "memory")?;
     let name = url.host_str().unwrap_or_default().to_owned();
     if name.is_empty() {
         let reason = "it needs a name: memory://name".to_owned();
@@ -235,7 +277,7 @@ fn parse_memory(url: &Url, place: &str) -> Result<Target> {
     })
 }
 
-fn parse_bucket(url: &Url, place: &str, service: Service) -> Result<Target> {
+fn parse_bucket(url: &Url, given: Pairs, place: &str, service: Service) -> Result<Target> {
     let invalid = |reason: String| Error::InvalidUri {
         uri: place.to_owned(),
         reason,
@@ -248,8 +290,8 @@ fn parse_bucket(url: &Url, place: &str, service: Service) -> Result<Target> {
         )));
     }
     let mut parameters = Parameters::default();
-    for (name, value) in url.query_pairs() {
-        let known = parameters.take(service, &name, value.into_owned());
+    for (name, value) in given {
+        let known = parameters.take(service, &name, value);
         if !known.map_err(invalid)? {
             let known = format!("{} knows {}", service.scheme(), service.names());
             return Err(unknown_parameter(&name, place, &known));
@@ -274,11 +316,11 @@ fn prefix_of(url: &Url, place: &str) -> Result<String> {
     Ok(path.to_string())
 }
 
-fn refuse_parameters(url: &Url, place: &str, scheme: &str) -> Result<()> {
-    match url.query_pairs().next() {
+fn refuse_parameters(parameters: &Pairs, place: &str, scheme: &str) -> Result<()> {
+    match parameters.first() {
         None => Ok(()),
         Some((name, _)) => Err(unknown_parameter(
-            &name,
+            name,
             place,
             &format!("{scheme} takes none"),
         )),
@@ -286,23 +328,20 @@ fn refuse_parameters(url: &Url, place: &str, scheme: &str) -> Result<()> {
 }
 
 fn unknown_parameter(name: &str, place: &str, known: &str) -> Error {
-    let (uri, name) = (place.to_owned(), name.to_owned());
-    if name == LOCALITY_PARAMETER {
-        return Error::LocalityUnsupported { uri, name };
-    }
     Error::UnknownUriParameter {
-        uri,
-        name,
+        uri: place.to_owned(),
+        name: name.to_owned(),
         known: known.to_owned(),
     }
 }
 
 impl fmt::Display for CollectionUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Target::File { url, .. } => write!(f, "{url}"),
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        match &self.target {
+            Target::File { url, .. } => write!(f, "{url}")?,
             Target::Memory { name, prefix } => {
-                write!(f, "memory://{name}{}", path_of(prefix))
+                write!(f, "memory://{name}{}", path_of(prefix))?;
             }
             Target::Bucket {
                 service,
@@ -311,15 +350,17 @@ impl fmt::Display for CollectionUri {
                 parameters,
             } => {
                 write!(f, "{}://{bucket}{}", service.scheme(), path_of(prefix))?;
-                let mut query = url::form_urlencoded::Serializer::new(String::new());
                 query.extend_pairs(parameters.redacted(*service));
-                let query = query.finish();
-                if query.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, "?{query}")
-                }
             }
+        }
+        if let Some(serves) = &self.serves {
+            query.append_pair(LOCALITY_PARAMETER, &serves.to_string());
+        }
+        let query = query.finish();
+        if query.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "?{query}")
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use icecore_archive::{
-    Error as ArchiveError, FileEntry, LayerWriter, Position, Progress, blocking, remove_staged,
+    Error as ArchiveError, FileEntry, LayerWriter, Locality, Position, Progress, blocking,
+    remove_staged,
 };
 use icecore_engine::{ChangeSet, Engine, Keyspace, Snapshot};
 use icecore_mvcc::{Fingerprint, KeyRange, Timestamp};
@@ -109,6 +110,8 @@ impl Watch for Unwatched {
 pub(crate) struct Export<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) writer: &'a LayerWriter,
+    /// By keyspace of the plan: where its files go.
+    pub(crate) localities: Vec<Option<Locality>>,
     pub(crate) options: &'a BackupOptions,
     pub(crate) watch: &'a dyn Watch,
     /// Set to end it at the next file of each thread.
@@ -174,6 +177,7 @@ pub(crate) async fn export(
     let export = Export {
         engine,
         writer,
+        localities: localities(writer, plan),
         options,
         watch: &Unwatched,
         stop: Arc::default(),
@@ -242,6 +246,8 @@ pub(crate) async fn read_prints(
     let reading = Export {
         engine,
         writer,
+        // It only reads.
+        localities: Vec::new(),
         options,
         watch: &Unwatched,
         stop,
@@ -480,7 +486,8 @@ impl Export<'_> {
             tokio::select! {
                 made = receive.recv(), if running.len() < self.options.threads => match made {
                     Some(Made::File { piece, keyspace, place, file }) => {
-                        running.push(upload(self.writer, piece, keyspace, place, *file));
+                        let locality = self.localities.get(keyspace).cloned().flatten();
+                        running.push(upload(self.writer, locality, piece, keyspace, place, *file));
                     }
                     Some(Made::End { piece, count }) => self.watch.ended(piece, count),
                     None if running.is_empty() => return Ok(stored),
@@ -568,17 +575,26 @@ pub(crate) fn advance(
     }
 }
 
+/// Where each keyspace's files go.
+pub(crate) fn localities(writer: &LayerWriter, plan: &BackupPlan) -> Vec<Option<Locality>> {
+    let keyspaces = plan.keyspaces.iter();
+    let tags = keyspaces.map(|planned| &planned.descriptor.settings.locality);
+    tags.map(|tags| writer.collection().locality_of(tags))
+        .collect()
+}
+
 async fn upload(
     writer: &LayerWriter,
+    locality: Option<Locality>,
     piece: u32,
     keyspace: usize,
     place: u64,
     made: CutFile,
 ) -> Result<Stored> {
     let CutFile { summary, last } = made;
-    let stored = writer.put_file(&summary.path).await?;
+    let stored = writer.put_file_at(locality.as_ref(), &summary.path).await?;
     remove_staged(&summary.path)?;
-    let file = file_entry(&summary, &stored);
+    let file = file_entry(&summary, &stored, locality);
     Ok(Stored {
         piece,
         keyspace,

@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use icecore_archive::{
-    Collection, ContentHash, CopiedFile, FileEntry, FileId, LayerWriter, StagingFolder, StoredFile,
-    blocking, remove_staged, total,
+    Collection, ContentHash, CopiedFile, FileEntry, FileId, LayerWriter, Locality, StagingFolder,
+    StoredFile, blocking, remove_staged, total,
 };
 use icecore_engine::{Capture, CapturedKeyspace, Engine, LiveFile, Snapshot, SstSummary};
 use icecore_mvcc::{Descriptor, Timestamp};
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::export::{Exported, advance};
+use crate::export::{Exported, advance, localities};
 use crate::files::file_entry;
 use crate::options::BackupOptions;
 use crate::plan::{BackupPlan, PlannedKeyspace};
@@ -92,6 +92,8 @@ struct Shared<'a> {
     copying: &'a Copying<'a>,
     pool: Mutex<BTreeMap<ContentHash, Vec<FileEntry>>>,
     at: Timestamp,
+    /// By keyspace of the plan: where its files go.
+    localities: Vec<Option<Locality>>,
     total_bytes: u64,
     done_bytes: AtomicU64,
 }
@@ -121,6 +123,7 @@ impl Copying<'_> {
             copying: self,
             pool: Mutex::new(self.collection.reusable_files(&self.ours).await?),
             at: source.at().timestamp(),
+            localities: localities(self.writer, plan),
             total_bytes: total(bytes),
             done_bytes: AtomicU64::new(0),
         };
@@ -180,29 +183,34 @@ impl Shared<'_> {
         if stop.load(Ordering::Acquire) {
             return Ok(None);
         }
+        let locality = self.localities.get(position).and_then(Option::as_ref);
         let (file, reused) = match work {
             Work::Copy(live, source) => {
-                let (file, reused) = self.copy(&live, source).await?;
+                let (file, reused) = self.copy(&live, source, locality).await?;
                 if !reused {
                     put(position, &file);
                 }
                 (file, reused)
             }
             Work::Tail(tail) => {
-                let stored = writer.put_file(&tail.path).await?;
+                let stored = writer.put_file_at(locality, &tail.path).await?;
                 remove_staged(&tail.path)?;
-                (file_entry(&tail, &stored), false)
+                (file_entry(&tail, &stored, locality.cloned()), false)
             }
         };
         advance(&file, reused, &self.done_bytes, options, self.total_bytes);
         Ok(Some((position, file, reused)))
     }
 
-    /// Uploads a live file, unless the pool has it; says whether it has.
-    async fn copy(&self, live: &LiveFile, source: ContentHash) -> Result<(FileEntry, bool)> {
+    /// Uploads a live file, unless the pool of its place has it; says whether it has.
+    async fn copy(
+        &self,
+        live: &LiveFile,
+        source: ContentHash,
+        locality: Option<&Locality>,
+    ) -> Result<(FileEntry, bool)> {
         let writer = self.copying.writer;
-        // Each only once, should two keyspaces hold the same file: a manifest names a file once.
-        let pooled = self.pool.lock().get_mut(&source).and_then(Vec::pop);
+        let pooled = self.take_pooled(&source, locality);
         let entry = |stored: StoredFile| FileEntry {
             id: stored.id,
             span: FileEntry::span_of(&live.first_key, &live.last_key),
@@ -218,6 +226,7 @@ impl Shared<'_> {
                 source,
                 level: live.level,
             }),
+            locality: locality.cloned(),
         };
         let brought = match pooled {
             Some(pooled) => {
@@ -225,9 +234,22 @@ impl Shared<'_> {
                 writer.reuse(&file);
                 (file, true)
             }
-            None => (entry(writer.put_pooled(&live.path).await?), false),
+            None => {
+                let stored = writer.put_pooled(locality, &live.path).await?;
+                (entry(stored), false)
+            }
         };
         remove_staged(&live.path)?;
         Ok(brought)
+    }
+
+    /// A copy of that file which lies in that place. Each only once, should two keyspaces hold the same file:
+    /// a manifest names a file once.
+    fn take_pooled(&self, source: &ContentHash, locality: Option<&Locality>) -> Option<FileEntry> {
+        let mut pool = self.pool.lock();
+        let copies = pool.get_mut(source)?;
+        let lies_there = |copy: &FileEntry| copy.locality.as_ref() == locality;
+        let position = copies.iter().position(lies_there)?;
+        Some(copies.swap_remove(position))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use icecore_archive::{FileEntry, Position, StagingFolder, StoredFile};
+use icecore_archive::{FileEntry, Locality, Position, StagingFolder, StoredFile};
 use icecore_engine::{Changes, Compression, Engine, SstSummary, SstWriter, Versions};
 use icecore_mvcc::{Fingerprint, Timestamp};
 
@@ -151,7 +151,11 @@ fn see(follower: &mut Option<Follower>, key: &[u8], value: Option<&[u8]>) -> Res
 }
 
 /// What a manifest says of a file that was written and stored.
-pub(crate) fn file_entry(summary: &SstSummary, stored: &StoredFile) -> FileEntry {
+pub(crate) fn file_entry(
+    summary: &SstSummary,
+    stored: &StoredFile,
+    locality: Option<Locality>,
+) -> FileEntry {
     FileEntry {
         id: stored.id,
         span: FileEntry::span_of(&summary.first_key, &summary.last_key),
@@ -164,6 +168,7 @@ pub(crate) fn file_entry(summary: &SstSummary, stored: &StoredFile) -> FileEntry
         crc32: stored.crc32,
         blake3: stored.blake3,
         copied: None,
+        locality,
     }
 }
 

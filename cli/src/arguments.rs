@@ -30,7 +30,8 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArguments {
-    /// The database folder, or backup:URI[?as-of=TIME][&backup=SUBDIR] to read a backup in place
+    /// The database folder, or backup:URI[?as-of=TIME][&backup=SUBDIR] to read a backup in place; several
+    /// times where the backup lies in several places
     #[arg(
         long,
         global = true,
@@ -39,7 +40,7 @@ pub(crate) struct GlobalArguments {
         value_name = "DIR",
         value_parser = OsStringValueParser::new().map(Database::from)
     )]
-    pub(crate) db: Option<Database>,
+    pub(crate) db: Vec<Database>,
     /// Tables for people, or one JSON document for programs
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) output: OutputFormat,

@@ -26,15 +26,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: GlobalArguments) -> Self {
+    pub(crate) fn new(global: GlobalArguments) -> Result<Self> {
         let bars = global.progress == Progress::Auto && std::io::stderr().is_terminal();
-        Self {
-            db: global.db,
+        Ok(Self {
+            db: Database::of(global.db)?,
             cache: global.cache,
             format: global.output,
             bars,
             runtime: OnceCell::new(),
-        }
+        })
     }
 
     /// What `--db` names.

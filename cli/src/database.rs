@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use icecore_archive::{BackupSelector, CollectionUri};
+use icecore_archive::{BackupSelector, CollectionPlaces, CollectionUri};
 use percent_encoding::percent_decode_str;
 
 use crate::arguments::Time;
 use crate::error::{Error, Result};
+use crate::places::places;
 
 /// What the name of a backup begins with. A folder of such a name is `./backup:…`.
 const SCHEME: &str = "backup:";
@@ -22,16 +23,37 @@ pub(crate) enum Database {
 impl From<OsString> for Database {
     fn from(given: OsString) -> Self {
         match given.to_str().and_then(|text| text.strip_prefix(SCHEME)) {
-            Some(uri) => Self::Backup(BackupUri(uri.to_owned())),
+            Some(uri) => Self::Backup(BackupUri(vec![uri.to_owned()])),
             None => Self::Folder(given.into()),
         }
     }
 }
 
-/// `URI[?as-of=TIME][&backup=SUBDIR]` as it was given. Parsed when it is used, since what reads the command
-/// line would print a wrong one whole, and it may hold credentials.
+impl Database {
+    /// What all that was given names together: several places are those of one backup.
+    pub(crate) fn of(given: Vec<Self>) -> Result<Option<Self>> {
+        let mut given = given.into_iter();
+        let Some(mut first) = given.next() else {
+            return Ok(None);
+        };
+        for next in given {
+            match (&mut first, next) {
+                (Self::Backup(first), Self::Backup(next)) => first.0.extend(next.0),
+                _ => {
+                    let text = "--db is given twice; only a backup in several places takes several, each backup:URI";
+                    return Err(Error::Usage(text.to_owned()));
+                }
+            }
+        }
+        Ok(Some(first))
+    }
+}
+
+/// `URI[?as-of=TIME][&backup=SUBDIR]` as it was given, of each place; parameters may stand in any of them.
+/// Parsed when it is used, since what reads the command line would print a wrong one whole, and it may hold
+/// credentials.
 #[derive(Clone)]
-pub(crate) struct BackupUri(String);
+pub(crate) struct BackupUri(Vec<String>);
 
 impl fmt::Debug for BackupUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,22 +64,44 @@ impl fmt::Debug for BackupUri {
 /// Which backup to read in place.
 #[derive(Debug)]
 pub(crate) struct BackupAddress {
-    pub(crate) collection: CollectionUri,
+    pub(crate) places: CollectionPlaces,
     pub(crate) from: BackupSelector,
     pub(crate) as_of: Option<Time>,
 }
 
 impl BackupUri {
-    /// Takes `as-of` and `backup` out; the rest is the collection's.
     pub(crate) fn parse(&self) -> Result<BackupAddress> {
-        let (place, parameters) = self.0.split_once('?').unwrap_or((&self.0, ""));
-        let (mut as_of, mut from) = (None, None);
+        let mut own = Own::default();
+        let uris = self.0.iter().map(|uri| own.take(uri));
+        let uris: Vec<CollectionUri> = uris.collect::<Result<_>>()?;
+        Ok(BackupAddress {
+            places: places(&uris)?,
+            from: match own.from {
+                Some(from) => from.parse()?,
+                None => BackupSelector::Latest,
+            },
+            as_of: own.as_of.map(|time| time.parse()).transpose()?,
+        })
+    }
+}
+
+/// What of the URIs is not the collection's.
+#[derive(Default)]
+struct Own {
+    as_of: Option<String>,
+    from: Option<String>,
+}
+
+impl Own {
+    /// Takes `as-of` and `backup` out; the rest is the collection's.
+    fn take(&mut self, uri: &str) -> Result<CollectionUri> {
+        let (place, parameters) = uri.split_once('?').unwrap_or((uri, ""));
         let mut others = Vec::new();
         for parameter in parameters.split('&').filter(|p| !p.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let taken = match name {
-                "as-of" => as_of.replace(decoded(name, value)?),
-                "backup" => from.replace(decoded(name, value)?),
+                "as-of" => self.as_of.replace(decoded(name, value)?),
+                "backup" => self.from.replace(decoded(name, value)?),
                 _ => {
                     others.push(parameter);
                     None
@@ -73,14 +117,7 @@ impl BackupUri {
             true => place.to_owned(),
             false => format!("{place}?{}", others.join("&")),
         };
-        Ok(BackupAddress {
-            collection: collection.parse()?,
-            from: match from {
-                Some(from) => from.parse()?,
-                None => BackupSelector::Latest,
-            },
-            as_of: as_of.map(|time| time.parse()).transpose()?,
-        })
+        Ok(collection.parse()?)
     }
 }
 
@@ -99,15 +136,22 @@ mod tests {
     use super::*;
 
     fn backup(text: &str) -> Result<BackupAddress> {
-        match Database::from(OsString::from(text)) {
-            Database::Backup(uri) => uri.parse(),
-            Database::Folder(path) => panic!("{} is a folder", path.display()),
+        backups(&[text])
+    }
+
+    fn backups(texts: &[&str]) -> Result<BackupAddress> {
+        let given = texts
+            .iter()
+            .map(|text| Database::from(OsString::from(text)));
+        match Database::of(given.collect())? {
+            Some(Database::Backup(uri)) => uri.parse(),
+            other => panic!("{other:?} is no backup"),
         }
     }
 
     fn parts(text: &str) -> (String, String, Option<Time>) {
         let address = backup(text).unwrap();
-        let collection = address.collection.to_string();
+        let collection = address.places.default_uri().to_string();
         (collection, address.from.to_string(), address.as_of)
     }
 
@@ -136,6 +180,26 @@ mod tests {
                 Some(time)
             )
         );
+    }
+
+    #[test]
+    fn several_are_the_places_of_one_backup() {
+        let [main, us] = [
+            "backup:memory://main?COCKROACH_LOCALITY=default&as-of=5",
+            "backup:memory://us?backup=2022%2F02/09-155340.13&COCKROACH_LOCALITY=region%3Dus",
+        ];
+        let address = backups(&[us, main]).unwrap();
+        assert_eq!(address.places.localities().count(), 1);
+        assert_eq!(address.from.to_string(), "2022/02/09-155340.13");
+        assert!(address.as_of.is_some());
+        for wrong in [
+            vec![main, main],
+            vec![main, "backup:memory://us"],
+            vec![main, "folder"],
+            vec!["folder", "folder"],
+        ] {
+            assert_eq!(backups(&wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -164,7 +164,8 @@ impl Error {
             | Self::NotOfABackup
             | Self::Usage(_)
             | Self::UnknownFormat { .. }
-            | Self::Invalid(_) => 2,
+            | Self::Invalid(_)
+            | Self::Archive(icecore_archive::Error::InvalidPlaces { .. }) => 2,
             _ => 1,
         }
     }

@@ -30,6 +30,7 @@ mod jobs;
 mod keys;
 pub mod load;
 mod output;
+mod places;
 mod timeline;
 mod uri;
 mod view;

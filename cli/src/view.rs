@@ -143,7 +143,7 @@ fn open_backup(
     };
     let store = keys.store_options()?;
     context.wait(async {
-        let collection = Collection::open(&address.collection, store).await?;
+        let collection = Collection::open_places(&address.places, store).await?;
         Ok(BackupReader::open(&collection, &options).await?)
     })
 }

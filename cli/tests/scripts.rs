@@ -60,6 +60,7 @@ scripts!(
     gc,
     inplace,
     load,
+    locality,
     protect,
     restorable,
     restore,

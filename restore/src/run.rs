@@ -125,6 +125,12 @@ pub async fn plan_restore(
     let before = collection.requests();
     let (full, manifests, target) = read_chain(collection, options).await?;
     let mut plan = plan(&full, &manifests, target, options)?;
+    // A place that was not given is named before anything is fetched.
+    let layers = plan.keyspaces.iter().flat_map(|planned| &planned.layers);
+    collection.check_localities(layers.flat_map(|layer| {
+        let files = layer.files.iter();
+        files.map(|planned| (&layer.path, &planned.file))
+    }))?;
     plan.planning = Requests::from(collection.requests() - before);
     Ok(plan)
 }

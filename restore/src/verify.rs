@@ -4,6 +4,7 @@
 mod prove;
 mod sample;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -322,7 +323,7 @@ async fn missing(collection: &Collection, manifest: &Manifest) -> Vec<String> {
         Ok(stored) => stored,
         Err(error) => return vec![error.to_string()],
     };
-    let problem = |file: &&FileEntry| match stored.get(&file.id) {
+    let problem = |file: &FileEntry| match stored.get(&file.id) {
         None => Some(format!("file {} of {path} is missing", file.id)),
         Some(bytes) if *bytes != file.stored_bytes => {
             let (id, expected) = (file.id, file.stored_bytes);
@@ -332,6 +333,11 @@ async fn missing(collection: &Collection, manifest: &Manifest) -> Vec<String> {
         }
         Some(_) => None,
     };
-    let files = manifest.files().map(|(_, file)| file);
-    files.filter_map(|file| problem(&file)).collect()
+    // A place that was not given is told once, and not that its files are missing.
+    let problem = |(_, file)| match collection.check_localities([(path, file)]) {
+        Ok(()) => problem(file),
+        Err(missing) => Some(missing.to_string()),
+    };
+    let problems: BTreeSet<String> = manifest.files().filter_map(problem).collect();
+    problems.into_iter().collect()
 }

@@ -203,7 +203,7 @@ fn a_marked_file_is_not_used_again() {
     stage.full();
     for id in stage.pool().keys() {
         let collection = stage.rig.collection();
-        run(collection.mark_unused(*id, RunId::random())).unwrap();
+        run(collection.mark_unused(*id, None, RunId::random())).unwrap();
     }
     let before = stage.pool();
     stage.rig.clock.advance(MINUTE);
@@ -505,7 +505,7 @@ fn planted_bug_a_retention_of_the_pool_without_marks_is_caught() {
                     .await
                     .unwrap();
                 let all = survey.pool.values().map(|object| object.path.clone());
-                assert!(collection.remove(all.collect()).await.is_empty());
+                assert!(collection.remove(None, all.collect()).await.is_empty());
                 told.store(true, Ordering::SeqCst);
             }
             .boxed()

@@ -317,6 +317,7 @@ fn a_full_by_hand(rig: &Rig, lacks: Fingerprint) {
             crc32: stored.crc32,
             blake3: stored.blake3,
             copied: None,
+            locality: None,
         });
         writer.commit(manifest).await.unwrap();
     });

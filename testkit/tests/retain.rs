@@ -561,7 +561,7 @@ fn a_damaged_newest_full_does_not_count() {
         .objects()
         .into_iter()
         .filter(|path| path.starts_with(&newest));
-    run(rig.collection().remove(data.collect()));
+    run(rig.collection().remove(None, data.collect()));
     let report = expired(&rig, &at_once());
     assert!(!report.chains[0].problems.is_empty());
     let kept: Vec<FullPath> = listed(&rig);
@@ -582,7 +582,7 @@ fn planted_bug_a_retention_without_marks_is_caught() {
                 let objects = survey.directories_of(&old).flat_map(|(_, d)| &d.objects);
                 let objects = objects.map(|object| object.path.clone());
                 let paths = objects.chain(survey.markers_of(&old)).collect();
-                assert!(collection.remove(paths).await.is_empty());
+                assert!(collection.remove(None, paths).await.is_empty());
                 told.store(true, Ordering::SeqCst);
             }
             .boxed()

@@ -380,7 +380,7 @@ fn a_retention_that_takes_a_needed_file_is_caught() {
     for path in needed {
         stage.rig.go_on_with(&whole);
         stage.check();
-        assert!(run(stage.rig.collection().remove(vec![path.clone()])).is_empty());
+        assert!(run(stage.rig.collection().remove(None, vec![path.clone()])).is_empty());
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stage.check()));
         assert!(caught.is_err(), "{path}");
     }

@@ -18,11 +18,13 @@ use crate::seal::object::{
     Broken, CHUNK_BYTES, Chunks, HEADER_BYTES, Header, Role, SEALED_CHUNK_BYTES, plain_bytes,
     tampered,
 };
+use crate::store::Store;
 
 /// Reads parts of one data file, in any order, by any number of tasks.
 #[derive(Debug)]
 pub struct FileReader {
     collection: Collection,
+    store: Store,
     path: Path,
     stored_bytes: u64,
     bytes: u64,
@@ -34,7 +36,8 @@ impl Collection {
     /// Reads parts of a data file. Sends nothing yet.
     ///
     /// # Errors
-    /// [`Error::Tampered`] if the collection is sealed and no sealed file has that size.
+    /// [`Error::Tampered`] if the collection is sealed and no sealed file has that size;
+    /// [`Error::MissingLocality`].
     pub fn file_reader(&self, layer: &LayerPath, file: &FileEntry) -> Result<FileReader> {
         let path = layer.file_object(file);
         let bytes = match self.is_sealed() {
@@ -44,6 +47,7 @@ impl Collection {
             })?,
         };
         Ok(FileReader {
+            store: self.store_of(layer, file.locality.as_ref())?.clone(),
             collection: self.clone(),
             path,
             stored_bytes: file.stored_bytes,
@@ -129,7 +133,7 @@ impl FileReader {
 
     /// Stored bytes.
     async fn get(&self, range: Range<u64>) -> Result<Bytes> {
-        let store = self.collection.store();
+        let store = &self.store;
         let (path, location) = (self.path.to_string(), store.location().to_owned());
         match store.get_range(&self.path, range).await? {
             None => Err(Error::MissingObject { path, location }),

@@ -2,6 +2,8 @@
 //!
 //! Each key has a wrapper of the collection's key; data is never written again.
 
+use std::sync::Arc;
+
 use icecore_mvcc::Timestamp;
 
 use super::{Collection, read_marker};
@@ -62,7 +64,7 @@ impl Collection {
     /// # Errors
     /// [`Error::NoCollection`], [`Error::Unsealed`], [`Error::DamagedMarker`]; those of the store.
     pub async fn list_keys(uri: &CollectionUri, options: &StoreOptions) -> Result<KeyList> {
-        let store = store::open(uri, options, Root::MustExist)?;
+        let store = store::open(uri, options, Root::MustExist, Arc::default())?;
         let location = || store.location().to_owned();
         let marker = read_marker(&store).await?;
         let marker = marker.ok_or_else(|| Error::NoCollection {

@@ -142,8 +142,8 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::MissingObject`]; [`Error::CorruptFile`] if size, CRC32 or BLAKE3 differ, after reading it a
-    /// second time; [`Error::Tampered`] if those are right and it does not open; [`Error::LocalFile`];
-    /// those of the store.
+    /// second time; [`Error::Tampered`] if those are right and it does not open; [`Error::MissingLocality`];
+    /// [`Error::LocalFile`]; those of the store.
     #[tracing::instrument(level = "debug", skip_all, fields(layer = %layer, file = %file.id))]
     pub async fn fetch(
         &self,
@@ -152,7 +152,7 @@ impl Collection {
         to: &std::path::Path,
     ) -> Result<()> {
         fetch::read_verified(
-            self.store(),
+            self.store_of(layer, file.locality.as_ref())?,
             &layer.file_object(file),
             fetch::expected(file),
             self.seal(),
@@ -167,7 +167,7 @@ impl Collection {
     /// Those of [`Collection::fetch`].
     pub async fn verify_file(&self, layer: &LayerPath, file: &FileEntry) -> Result<()> {
         fetch::read_verified(
-            self.store(),
+            self.store_of(layer, file.locality.as_ref())?,
             &layer.file_object(file),
             fetch::expected(file),
             self.seal(),

@@ -9,7 +9,7 @@ use super::Error;
 use crate::{ContentHash, FullPath, KeyId, LayerHolder, LayerPath, RunId};
 
 error_names!(Error:
-    InvalidUri, UnknownUriParameter, LocalityUnsupported, InvalidOptions, InvalidSubdirectory,
+    InvalidUri, UnknownUriParameter, InvalidLocality, InvalidPlaces, ForeignLocality, MissingLocality, InvalidOptions, InvalidSubdirectory,
     LocalFile, Staging, Stopped, StoreUnavailable, AccessDenied, Store, NoCollection, DamagedMarker,
     NewerFormat, NoBackups, NoSuchBackup, LayerExists, NestedSubdirectory, NoFreeSubdirectory,
     EmptyWindow, ChainExtended, ChainExpired, RunRemoved, FileExpired, WriteConflict, WriteLost, ManifestMissing, BadMagic, Truncated,
@@ -28,6 +28,7 @@ fn all() -> Vec<Error> {
         LayerPath::incremental_at(full.clone(), "20220210/155530.50".parse().unwrap());
     let manifest = || format!("{full}/BACKUP_MANIFEST");
     let file = || format!("{full}/data/00000000000000000000000000000000.sst");
+    let locality = || "region=us".parse().unwrap();
     let time =
         |seconds: u64| Timestamp::from_nanos(1_644_422_020_000_000_000 + seconds * 1_000_000_000);
     vec![
@@ -40,9 +41,21 @@ fn all() -> Vec<Error> {
             name: text("x"),
             known: text("file takes none"),
         },
-        Error::LocalityUnsupported {
-            uri: text("s3://b"),
-            name: text("COCKROACH_LOCALITY"),
+        Error::InvalidLocality {
+            text: text("us"),
+            reason: text("\"us\" has no '='"),
+        },
+        Error::InvalidPlaces {
+            reason: text("both 's3://a' and 's3://b' are the default"),
+        },
+        Error::ForeignLocality {
+            location: text("s3://b"),
+            locality: locality(),
+            reason: text("a collection lies there"),
+        },
+        Error::MissingLocality {
+            locality: locality(),
+            layer: layer.clone(),
         },
         Error::InvalidOptions {
             reason: text("request_timeout must not be zero"),

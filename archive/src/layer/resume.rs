@@ -3,14 +3,13 @@
 use icecore_mvcc::Timestamp;
 use parking_lot::Mutex;
 
-use super::{Files, LayerWriter};
+use super::{Files, LayerWriter, put};
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::ids::RunId;
 use crate::manifest::{FileEntry, Manifest};
 use crate::marker::LayerEntry;
 use crate::path::LayerPath;
-use crate::upload::StoredFile;
 
 /// A layer that was begun: what its writer must remember to go on with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +62,7 @@ impl LayerWriter {
     /// [`LayerWriter::check`] and [`LayerWriter::commit`] look whether it is there.
     pub fn adopt(&self, file: &FileEntry) {
         let mut files = self.files.lock();
-        files.written.insert(file.id, StoredFile::of(file));
+        files.written.insert(file.id, put(file));
         files.checked = 0;
     }
 

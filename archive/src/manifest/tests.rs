@@ -56,6 +56,7 @@ pub(crate) fn file(number: u8) -> FileEntry {
         crc32: 0xcbf4_3926,
         blake3: ContentHash::of(&[number]),
         copied: None,
+        locality: None,
     }
 }
 
@@ -158,7 +159,7 @@ fn golden_object_of_version_1_reads() {
 fn unknown_fields_are_ignored() {
     let mut json: serde_json::Value = serde_json::to_value(golden_manifest()).unwrap();
     json["sealed_by_a_later_version"] = serde_json::json!({"x": 1});
-    json["keyspaces"][0]["files"][0]["locality"] = serde_json::json!("region=us");
+    json["keyspaces"][0]["files"][0]["colour"] = serde_json::json!("blue");
     assert_eq!(
         serde_json::from_value::<Manifest>(json).unwrap(),
         golden_manifest()
@@ -351,6 +352,7 @@ prop_compose! {
             crc32,
             blake3: ContentHash::from_bytes(hash),
             copied: None,
+            locality: None,
         }
     }
 }

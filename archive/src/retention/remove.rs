@@ -11,6 +11,7 @@ use super::Survey;
 use crate::collection::Collection;
 use crate::error::Error;
 use crate::hash::ContentHash;
+use crate::locality::Locality;
 use crate::marker;
 use crate::path::{FullPath, LayerPath};
 
@@ -27,14 +28,25 @@ pub struct Refused {
 }
 
 impl Collection {
-    /// Deletes objects by their paths: in batches where the store takes them, then one by one what is left.
-    /// One that is gone already counts as deleted. Returns those that the store would not delete.
-    pub async fn remove(&self, paths: Vec<String>) -> Vec<Refused> {
+    /// Deletes objects of the default place, or of a locality's, by their paths: in batches where the store
+    /// takes them, then one by one what is left. One that is gone already counts as deleted. Returns those
+    /// that the store would not delete; all of them if the place was not given.
+    pub async fn remove(&self, locality: Option<&Locality>, paths: Vec<String>) -> Vec<Refused> {
         let all: Vec<Path> = paths.into_iter().map(Path::from).collect();
         if all.is_empty() {
             return Vec::new();
         }
-        let store = self.store();
+        let Some(store) = self.store_at(locality) else {
+            let served = locality.map_or("the default", Locality::as_str);
+            let error = Error::InvalidPlaces {
+                reason: format!("none of them serves {served}"),
+            };
+            let refused = all.into_iter().map(|path| Refused {
+                path: path.to_string(),
+                error: error.clone(),
+            });
+            return refused.collect();
+        };
         let batch = stream::iter(all.clone()).map(Ok).boxed();
         let mut outcomes = store.objects().delete_stream(batch);
         let mut deleted = BTreeSet::new();

@@ -7,11 +7,12 @@ use icecore_mvcc::Timestamp;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
-use crate::collection::{Chain, Collection};
+use crate::collection::{Chain, Collection, LOCALITY_PATH};
 use crate::error::Result;
 use crate::hash::ContentHash;
 use crate::ids::FileId;
 use crate::layer::{LOCK_NAME, MANIFEST_NAME};
+use crate::locality::Locality;
 use crate::manifest::FileEntry;
 use crate::marker::{
     CHAIN_PREFIX, COLLECTION_PATH, ChainMarker, LATEST_PREFIX, LatestName, parse_chain_marker,
@@ -40,7 +41,9 @@ pub enum ObjectKind {
 /// An object as the store lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredObject {
-    /// Where it lies in the collection.
+    /// The locality whose place it lies in; `None` for the default.
+    pub locality: Option<Locality>,
+    /// Where it lies in that place.
     pub path: String,
     /// What it is.
     pub kind: ObjectKind,
@@ -82,12 +85,12 @@ impl Directory {
         objects.find(|object| object.kind == ObjectKind::Manifest)
     }
 
-    /// The data files with their lengths.
+    /// The data files.
     #[must_use]
-    pub fn data(&self) -> BTreeMap<FileId, u64> {
+    pub fn data(&self) -> BTreeMap<FileId, &StoredObject> {
         let objects = self.objects.iter();
         let data = objects.filter_map(|object| match object.kind {
-            ObjectKind::Data(id) => Some((id, object.bytes)),
+            ObjectKind::Data(id) => Some((id, object)),
             _ => None,
         });
         data.collect()
@@ -107,9 +110,9 @@ pub struct Survey {
     pub retired: BTreeMap<LayerPath, (ContentHash, Timestamp)>,
     /// The directories of layers.
     pub directories: BTreeMap<LayerPath, Directory>,
-    /// The files in the pool, named by a manifest or not.
+    /// The files in the pools of all places, named by a manifest or not.
     pub pool: BTreeMap<FileId, StoredObject>,
-    /// Those that are marked unused, and when they were.
+    /// Those that are marked unused, and when they were; some may lie in places that were not given.
     pub unused: BTreeMap<FileId, Timestamp>,
     /// The markers of each chain.
     pub(super) markers: BTreeMap<FullPath, Vec<Path>>,
@@ -128,14 +131,14 @@ impl Survey {
     /// The length of a layer's data file, where it lies; `None` if it is not there.
     #[must_use]
     pub fn stored_bytes(&self, layer: &LayerPath, file: &FileEntry) -> Option<u64> {
-        match Place::of(layer, file) {
+        let object = match Place::of(layer, file) {
             Place::Layer(layer) => {
                 let mut objects = self.directories.get(layer)?.objects.iter();
-                let found = objects.find(|object| object.kind == ObjectKind::Data(file.id));
-                found.map(|object| object.bytes)
+                objects.find(|object| object.kind == ObjectKind::Data(file.id))?
             }
-            Place::Pool => self.pool.get(&file.id).map(|object| object.bytes),
-        }
+            Place::Pool => self.pool.get(&file.id)?,
+        };
+        (object.locality == file.locality).then_some(object.bytes)
     }
 
     /// Whether the chain is marked expired.
@@ -146,9 +149,11 @@ impl Survey {
 }
 
 impl Collection {
-    /// Lists the whole collection once. Slots whose layers have no markers are read.
+    /// Lists the whole collection once, in every place that it was opened with. Slots whose layers have no
+    /// markers are read.
     ///
-    /// What lies below another collection's root inside this one is left out.
+    /// What lies below another collection's root inside this one is left out, and below that of another
+    /// place; of the places of localities, everything but data files.
     ///
     /// # Errors
     /// Those of the store.
@@ -175,8 +180,8 @@ impl Collection {
                 continue;
             }
             if let Some(id) = Place::Pool.id_of(&object.location) {
-                let kind = ObjectKind::Data(id);
-                survey.pool.insert(id, stored(&object, kind));
+                let object = stored(&object, ObjectKind::Data(id), None);
+                survey.pool.insert(id, object);
             } else if let Some(id) = parse_unused(&object.location) {
                 survey.unused.insert(id, modified(&object));
             } else if let Some(full) = chain_of(path) {
@@ -184,7 +189,23 @@ impl Collection {
             } else if let Some(name) = in_folder(path, LATEST_PREFIX) {
                 survey.take_latest(name, &object);
             } else if let Some((folder, kind)) = split(path) {
-                found.push((folder.to_owned(), stored(&object, kind)));
+                found.push((folder.to_owned(), stored(&object, kind, None)));
+            }
+        }
+        for (locality, store) in self.localities() {
+            let listed = store.list(&Path::default()).await?;
+            let foreign = foreign_roots(&listed);
+            for object in listed {
+                let path = object.location.as_ref();
+                if foreign.iter().any(|root| path.starts_with(root.as_str())) {
+                    continue;
+                }
+                let stored = |kind| stored(&object, kind, Some(locality));
+                if let Some(id) = Place::Pool.id_of(&object.location) {
+                    survey.pool.insert(id, stored(ObjectKind::Data(id)));
+                } else if let Some((folder, kind @ ObjectKind::Data(_))) = split(path) {
+                    found.push((folder.to_owned(), stored(kind)));
+                }
             }
         }
         for (full, objects) in by_chain {
@@ -252,13 +273,15 @@ impl Survey {
     }
 }
 
-/// Where other collections lie inside this one, each with a slash at its end.
+/// Where other collections, and places of localities, lie inside this place, each with a slash at its end.
 fn foreign_roots(listed: &[ObjectMeta]) -> Vec<String> {
-    let inner = format!("/{COLLECTION_PATH}");
-    let roots = listed
-        .iter()
-        .filter_map(|object| object.location.as_ref().strip_suffix(inner.as_str()));
-    roots.map(|root| format!("{root}/")).collect()
+    let inner = [COLLECTION_PATH, LOCALITY_PATH].map(|path| format!("/{path}"));
+    let root = |object: &ObjectMeta| {
+        let path = object.location.as_ref();
+        let mut roots = inner.iter().filter_map(|inner| path.strip_suffix(inner));
+        roots.next().map(|root| format!("{root}/"))
+    };
+    listed.iter().filter_map(root).collect()
 }
 
 /// The chain whose marker it is.
@@ -306,8 +329,9 @@ fn incremental(folder: &str) -> Option<LayerPath> {
     Some(LayerPath::incremental_at(full.parse().ok()?, path))
 }
 
-fn stored(object: &ObjectMeta, kind: ObjectKind) -> StoredObject {
+fn stored(object: &ObjectMeta, kind: ObjectKind, locality: Option<&Locality>) -> StoredObject {
     StoredObject {
+        locality: locality.cloned(),
         path: object.location.to_string(),
         kind,
         bytes: object.size,

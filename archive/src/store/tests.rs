@@ -151,6 +151,7 @@ fn over(flaky: Flaky, options: StoreOptions) -> (Store, Arc<Flaky>) {
         &"memory://store-tests".parse().unwrap(),
         &options,
         Root::MustExist,
+        Arc::default(),
     )
     .unwrap();
     (store, flaky)
@@ -364,6 +365,7 @@ async fn memory_stores_are_found_again_by_name() {
             &uri.parse().unwrap(),
             &StoreOptions::default(),
             Root::MustExist,
+            Arc::default(),
         )
         .unwrap()
     };
@@ -394,16 +396,16 @@ fn local_directories() {
     let uri = CollectionUri::from_local_path(dir.path().join("a/b")).unwrap();
     let options = StoreOptions::default();
     assert!(matches!(
-        open(&uri, &options, Root::MustExist),
+        open(&uri, &options, Root::MustExist, Arc::default()),
         Err(Error::NoCollection { .. })
     ));
     assert!(!dir.path().join("a").exists(), "looking makes nothing");
-    open(&uri, &options, Root::MayBeCreated).unwrap();
-    open(&uri, &options, Root::MustExist).unwrap();
+    open(&uri, &options, Root::MayBeCreated, Arc::default()).unwrap();
+    open(&uri, &options, Root::MustExist, Arc::default()).unwrap();
     std::fs::write(dir.path().join("file"), "x").unwrap();
     let file = CollectionUri::from_local_path(dir.path().join("file")).unwrap();
     assert!(matches!(
-        open(&file, &options, Root::MayBeCreated),
+        open(&file, &options, Root::MayBeCreated, Arc::default()),
         Err(Error::LocalFile { .. })
     ));
 }

@@ -17,6 +17,9 @@ fn each_form_displays_as_it_was_written() {
         "s3://bucket/a/b",
         "s3://bucket/a?AWS_REGION=eu-west-1&AWS_ENDPOINT=http%3A%2F%2Flocalhost%3A8333",
         "azure://container/a?AZURE_ACCOUNT_NAME=acc&AZURE_ENDPOINT=http%3A%2F%2Flocalhost%3A10000%2Facc",
+        "file:///var/backups?COCKROACH_LOCALITY=default",
+        "memory://test?COCKROACH_LOCALITY=region%3Dus-east1",
+        "s3://bucket/a?AWS_REGION=r&COCKROACH_LOCALITY=region%3Dus%2Czone%3Da",
         "gs://bucket/a/b?AUTH=implicit&GOOGLE_ENDPOINT=https%3A%2F%2Flocalhost",
     ] {
         assert_eq!(parse(text).unwrap().to_string(), text);
@@ -179,12 +182,12 @@ fn every_refusal() {
             "unknown parameter 'x' in 'gs://b'; gs knows AUTH, CREDENTIALS, BEARER_TOKEN, GOOGLE_ENDPOINT",
         ),
         (
-            "s3://b?COCKROACH_LOCALITY=region%3Dus",
-            "parameter 'COCKROACH_LOCALITY' in 's3://b': locality-aware collections are not supported yet; leave it out to keep the whole collection under one URI",
+            "s3://b?COCKROACH_LOCALITY=CANARY",
+            "'s3://b' is not a collection URI: COCKROACH_LOCALITY is neither 'default' nor tags such as region=us,zone=a, percent-encoded",
         ),
         (
-            "file:///a?COCKROACH_LOCALITY=default",
-            "parameter 'COCKROACH_LOCALITY' in 'file:///a': locality-aware collections are not supported yet; leave it out to keep the whole collection under one URI",
+            "file:///a?COCKROACH_LOCALITY=default&COCKROACH_LOCALITY=a%3Db",
+            "'file:///a' is not a collection URI: parameter 'COCKROACH_LOCALITY' is given twice",
         ),
     ] {
         let found = parse(text).unwrap_err().to_string();

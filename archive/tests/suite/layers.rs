@@ -61,6 +61,7 @@ pub(crate) fn entry(stored: StoredFile, start: Timestamp, end: Timestamp) -> Fil
         crc32: stored.crc32,
         blake3: stored.blake3,
         copied: None,
+        locality: None,
     }
 }
 

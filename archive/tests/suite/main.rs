@@ -13,6 +13,7 @@ mod damage;
 mod fault_store;
 mod faults;
 mod layers;
+mod locality;
 mod pool;
 mod protocol;
 mod recovery;

@@ -45,7 +45,10 @@ async fn filled() -> (Collection, std::sync::Arc<dyn ObjectStore>, Files) {
     let writer = begin(&collection, "one").await;
     let mut entries = Vec::new();
     for name in ["a", "b"] {
-        let stored = writer.put_pooled(&files.make(name, 500)).await.unwrap();
+        let stored = writer
+            .put_pooled(None, &files.make(name, 500))
+            .await
+            .unwrap();
         entries.push(copied(stored, name));
     }
     let own = writer.put_file(&files.make("own", 100)).await.unwrap();
@@ -93,7 +96,10 @@ async fn what_a_listed_full_names_is_used_again() {
 async fn what_no_listed_full_names_is_not() {
     let (collection, _store, files) = filled().await;
     let writer = begin(&collection, "never").await;
-    writer.put_pooled(&files.make("c", 500)).await.unwrap();
+    writer
+        .put_pooled(None, &files.make("c", 500))
+        .await
+        .unwrap();
     drop(writer);
     assert_eq!(collection.pool_files().await.unwrap().len(), 3);
     assert_eq!(collection.reusable_files(&[]).await.unwrap().len(), 2);
@@ -138,9 +144,9 @@ async fn a_file_that_is_marked_is_named_by_nobody_who_looks() {
             writer.check().await.unwrap();
         }
         let run = RunId::random();
-        collection.mark_unused(a[0].id, run).await.unwrap();
+        collection.mark_unused(a[0].id, None, run).await.unwrap();
         collection
-            .mark_unused(a[0].id, RunId::random())
+            .mark_unused(a[0].id, None, RunId::random())
             .await
             .unwrap();
         let refused = commit(&collection, writer, a.clone()).await.unwrap_err();
@@ -155,12 +161,15 @@ async fn a_file_that_is_marked_is_named_by_nobody_who_looks() {
         assert_eq!((survey.pool.len(), survey.unused.len()), (2, 1));
         // Others go on.
         let writer = begin(&collection, "three").await;
-        let own = writer.put_pooled(&files.make("e", 100)).await.unwrap();
+        let own = writer
+            .put_pooled(None, &files.make("e", 100))
+            .await
+            .unwrap();
         commit(&collection, writer, vec![copied(own, "e")])
             .await
             .unwrap();
         let mark = vec![collection.unused_mark(a[0].id)];
-        assert_eq!(collection.remove(mark).await, []);
+        assert_eq!(collection.remove(None, mark).await, []);
         assert_eq!(collection.reusable_files(&[]).await.unwrap().len(), 3);
     }
 }
@@ -173,7 +182,10 @@ async fn a_manifest_names_copied_files_only_as_they_were_put() {
     let wrong = commit(&collection, writer, vec![copied(own, "d")]).await;
     assert!(matches!(wrong, Err(Error::InvalidManifest { .. })));
     let writer = begin(&collection, "three").await;
-    let pooled = writer.put_pooled(&files.make("e", 100)).await.unwrap();
+    let pooled = writer
+        .put_pooled(None, &files.make("e", 100))
+        .await
+        .unwrap();
     let plain = entry(pooled, Timestamp::MIN, FULL_END);
     let wrong = commit(&collection, writer, vec![plain]).await;
     assert!(matches!(wrong, Err(Error::InvalidManifest { .. })));

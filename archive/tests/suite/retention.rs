@@ -86,7 +86,7 @@ async fn an_expired_chain_is_listed_no_more_and_nothing_extends_it_or_takes_its_
     let stored = directories.flat_map(|(_, directory)| &directory.objects);
     let stored = stored.map(|object| object.path.clone());
     let all = stored.chain(survey.markers_of(entry.path.full())).collect();
-    assert!(collection.remove(all).await.is_empty());
+    assert!(collection.remove(None, all).await.is_empty());
     let error = incremental(&collection, &chain, INCREMENTAL_END, &[&a])
         .await
         .unwrap_err();
@@ -194,11 +194,11 @@ async fn a_retired_layer_is_no_part_of_its_chain_and_its_slot_is_not_looked_at()
         .iter()
         .map(|part| collection.layer_marker(part))
         .collect();
-    assert!(collection.remove(gone).await.is_empty());
+    assert!(collection.remove(None, gone).await.is_empty());
     let marks = parts
         .iter()
         .filter_map(|p| collection.retired_mark(&p.path, p.manifest_hash));
-    assert!(collection.remove(marks.collect()).await.is_empty());
+    assert!(collection.remove(None, marks.collect()).await.is_empty());
     // The slots of the parts are there, and name layers that are not.
     let chain = latest(&collection).await;
     assert_eq!(chain.layers(), [first, merged.clone()]);
@@ -260,7 +260,7 @@ async fn a_layer_without_its_markers_is_listed_as_its_writer_would_have() {
         .filter(|path| path.starts_with("metadata/") && !path.ends_with("COLLECTION"));
     assert!(
         collection
-            .remove(markers.cloned().collect())
+            .remove(None, markers.cloned().collect())
             .await
             .is_empty()
     );

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::stream::{self, FuturesUnordered, StreamExt};
 use icecore_archive::{
-    Collection, Error as ArchiveError, FileEntry, FileId, LayerPath, LayerWriter, Progress,
-    StagingFolder, blocking, remove_staged,
+    Collection, Error as ArchiveError, FileEntry, FileId, LayerPath, LayerWriter, Locality,
+    Progress, StagingFolder, blocking, remove_staged,
 };
 use icecore_engine::{SstFiles, SstSummary, SstWriter};
 use icecore_mvcc::KeyRange;
@@ -67,7 +67,7 @@ impl Merger {
     ) -> Result<Vec<FileEntry>> {
         let mut files = match keyspace.inputs.as_slice() {
             [] => Vec::new(),
-            [(layer, files)] => self.copy(writer, layer, files).await?,
+            [(layer, files)] => self.copy(writer, keyspace, layer, files).await?,
             _ => self.merge_files(writer, planned, keyspace).await?,
         };
         files.sort_by(|a, b| (a.span.start(), b.max_ts).cmp(&(b.span.start(), a.max_ts)));
@@ -91,19 +91,22 @@ impl Merger {
     async fn copy(
         &self,
         writer: &LayerWriter,
+        keyspace: &MergedKeyspace,
         layer: &LayerPath,
         files: &[FileEntry],
     ) -> Result<Vec<FileEntry>> {
         let mut copied = Vec::with_capacity(files.len());
+        let locality = locality(writer, keyspace);
         for file in files {
             let path = self.fetch(layer, file).await?;
-            let stored = writer.put_file(&path).await?;
+            let stored = writer.put_file_at(locality.as_ref(), &path).await?;
             remove_staged(&path)?;
             copied.push(FileEntry {
                 id: stored.id,
                 stored_bytes: stored.stored_bytes,
                 crc32: stored.crc32,
                 blake3: stored.blake3,
+                locality: locality.clone(),
                 ..file.clone()
             });
         }
@@ -119,7 +122,8 @@ impl Merger {
         let (send, receive) = mpsc::channel(1);
         let produce = self.produce(keyspace, !planned.revision_history, send);
         // When the uploads fail the channel closes, and the merge stops at its next file.
-        let upload = self.upload(writer, receive);
+        let locality = locality(writer, keyspace);
+        let upload = self.upload(writer, locality.as_ref(), receive);
         let (produced, uploaded) = tokio::join!(produce, upload);
         let uploaded = uploaded?;
         produced?;
@@ -228,6 +232,7 @@ impl Merger {
     async fn upload(
         &self,
         writer: &LayerWriter,
+        locality: Option<&Locality>,
         mut receive: mpsc::Receiver<SstSummary>,
     ) -> Result<Vec<FileEntry>> {
         let mut running = FuturesUnordered::new();
@@ -238,7 +243,7 @@ impl Merger {
         loop {
             tokio::select! {
                 finished = receive.recv(), if running.len() < 2 => match finished {
-                    Some(summary) => running.push(put(writer, summary)),
+                    Some(summary) => running.push(put(writer, locality, summary)),
                     None if running.is_empty() => return Ok(stored),
                     None => stored.push(running.next().await.ok_or_else(none_running)??),
                 },
@@ -250,10 +255,20 @@ impl Merger {
     }
 }
 
-async fn put(writer: &LayerWriter, summary: SstSummary) -> Result<FileEntry> {
-    let stored = writer.put_file(&summary.path).await?;
+/// Where the files of a keyspace go.
+fn locality(writer: &LayerWriter, keyspace: &MergedKeyspace) -> Option<Locality> {
+    let tags = &keyspace.keyspace.descriptor.settings.locality;
+    writer.collection().locality_of(tags)
+}
+
+async fn put(
+    writer: &LayerWriter,
+    locality: Option<&Locality>,
+    summary: SstSummary,
+) -> Result<FileEntry> {
+    let stored = writer.put_file_at(locality, &summary.path).await?;
     remove_staged(&summary.path)?;
-    Ok(file_entry(&summary, &stored))
+    Ok(file_entry(&summary, &stored, locality.cloned()))
 }
 
 /// Cuts merged rows into files.

@@ -84,6 +84,12 @@ async fn prepare(
         .map(|(entry, manifest)| Part { entry, manifest })
         .collect();
     let plan = plan(chain.full(), &parts, options.keep_newest);
+    // A place that was not given is named before anything is read.
+    let keyspaces = plan.merges.iter().flat_map(|merge| &merge.keyspaces);
+    collection.check_localities(keyspaces.flat_map(|keyspace| {
+        let inputs = keyspace.inputs.iter();
+        inputs.flat_map(|(layer, files)| files.iter().map(move |file| (layer, file)))
+    }))?;
     Ok((chain, plan))
 }
 

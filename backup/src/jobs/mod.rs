@@ -27,6 +27,7 @@
 mod backup;
 mod handler;
 mod orphans;
+mod places;
 mod row;
 mod runner;
 mod state;
@@ -34,6 +35,7 @@ mod table;
 
 pub use backup::{BackupJobs, BackupSpec, check_kms, keys_of};
 pub use handler::{Admitted, JobContext, JobEnd, JobFailure, JobHandler, may_pass};
+pub use places::JobPlaces;
 pub use row::{CheckpointRow, JobCheckpoint, JobId, JobOwner, JobProgress, JobRow};
 pub use runner::{JobRunner, RunnerOptions};
 pub use state::{JobEvent, JobState};

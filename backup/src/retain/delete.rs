@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icecore_archive::{Collection, LayerPath, ObjectKind, StoredObject, Survey};
+use icecore_archive::{Collection, LayerPath, Locality, ObjectKind, StoredObject, Survey};
 
 use super::report::RefusedDelete;
 
@@ -10,8 +10,8 @@ use super::report::RefusedDelete;
 pub(super) struct Deleter<'a> {
     collection: &'a Collection,
     dry_run: bool,
-    /// Lengths by path; a marker that is not there counts as empty.
-    bytes: BTreeMap<&'a str, u64>,
+    /// Lengths by place and path; a marker that is not there counts as empty.
+    bytes: BTreeMap<(Option<&'a Locality>, &'a str), u64>,
     pub(super) objects: u64,
     pub(super) deleted_bytes: u64,
     pub(super) refused: Vec<RefusedDelete>,
@@ -25,21 +25,29 @@ impl<'a> Deleter<'a> {
         Self {
             collection,
             dry_run,
-            bytes: objects.map(|o| (o.path.as_str(), o.bytes)).collect(),
+            bytes: objects
+                .map(|o| ((o.locality.as_ref(), o.path.as_str()), o.bytes))
+                .collect(),
             objects: 0,
             deleted_bytes: 0,
             refused: Vec::new(),
         }
     }
 
-    /// Deletes objects, or says it would; whether all of them are gone.
+    /// Deletes objects of the default place, or says it would; whether all of them are gone.
     pub(super) async fn delete(&mut self, paths: Vec<String>) -> bool {
-        let all: Vec<(u64, u64)> = paths.iter().map(|path| self.size(path)).collect();
+        self.delete_at(None, paths).await
+    }
+
+    async fn delete_at(&mut self, locality: Option<&Locality>, paths: Vec<String>) -> bool {
+        let all: Vec<(u64, u64)> = paths.iter().map(|p| self.size(locality, p)).collect();
         let refused = match self.dry_run {
             true => Vec::new(),
-            false => self.collection.remove(paths).await,
+            false => self.collection.remove(locality, paths).await,
         };
-        let kept = refused.iter().map(|refused| self.size(&refused.path));
+        let kept = refused
+            .iter()
+            .map(|refused| self.size(locality, &refused.path));
         let kept = kept.fold((0, 0), add);
         let all = all.into_iter().fold((0, 0), add);
         self.objects += all.0.saturating_sub(kept.0);
@@ -56,8 +64,8 @@ impl<'a> Deleter<'a> {
     }
 
     /// One object, and its bytes.
-    fn size(&self, path: &str) -> (u64, u64) {
-        (1, self.bytes.get(path).copied().unwrap_or(0))
+    fn size(&self, locality: Option<&Locality>, path: &str) -> (u64, u64) {
+        (1, self.bytes.get(&(locality, path)).copied().unwrap_or(0))
     }
 
     /// Deletes what lies in directories: all manifests, then the rest that `goes`.
@@ -66,17 +74,40 @@ impl<'a> Deleter<'a> {
         directories: impl Iterator<Item = (&'d LayerPath, &'d [StoredObject])>,
         goes: impl Fn(&LayerPath, ObjectKind) -> bool,
     ) -> bool {
-        let going = directories.flat_map(|(layer, objects)| {
-            let objects = objects.iter().filter(|object| goes(layer, object.kind));
-            objects.map(|object| (object.kind == ObjectKind::Manifest, object.path.clone()))
-        });
-        let (manifests, rest): (Vec<_>, Vec<_>) = going
-            .collect::<Vec<_>>()
-            .into_iter()
-            .partition(|(first, _)| *first);
-        let paths = |all: Vec<(bool, String)>| all.into_iter().map(|(_, path)| path).collect();
-        let manifests = self.delete(paths(manifests)).await;
-        self.delete(paths(rest)).await && manifests
+        let mut manifests = Vec::new();
+        // By place; the default comes first.
+        let mut rest: BTreeMap<Option<&Locality>, Vec<String>> = BTreeMap::new();
+        for (layer, objects) in directories {
+            for object in objects.iter().filter(|object| goes(layer, object.kind)) {
+                match object.kind {
+                    ObjectKind::Manifest => manifests.push(object.path.clone()),
+                    _ => {
+                        let paths = rest.entry(object.locality.as_ref()).or_default();
+                        paths.push(object.path.clone());
+                    }
+                }
+            }
+        }
+        let is_done = self.delete(manifests).await;
+        self.delete_by_place(rest).await && is_done
+    }
+
+    /// Deletes files of the pools.
+    pub(super) async fn pooled(&mut self, objects: &[StoredObject]) {
+        let mut going: BTreeMap<Option<&Locality>, Vec<String>> = BTreeMap::new();
+        for object in objects {
+            let paths = going.entry(object.locality.as_ref()).or_default();
+            paths.push(object.path.clone());
+        }
+        self.delete_by_place(going).await;
+    }
+
+    async fn delete_by_place(&mut self, going: BTreeMap<Option<&Locality>, Vec<String>>) -> bool {
+        let mut is_done = true;
+        for (locality, paths) in going {
+            is_done &= self.delete_at(locality, paths).await;
+        }
+        is_done
     }
 }
 

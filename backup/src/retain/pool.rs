@@ -201,12 +201,15 @@ async fn take(
     report.pending_bytes += report.pool.marked_bytes + report.pool.waiting_bytes;
     if !report.dry_run {
         stream::iter(steps.mark.iter().map(Ok))
-            .try_for_each_concurrent(MARKS_UNDER_WAY, |id| collection.mark_unused(*id, *run))
+            .try_for_each_concurrent(MARKS_UNDER_WAY, |id| {
+                let object = survey.pool.get(id);
+                let locality = object.and_then(|object| object.locality.as_ref());
+                collection.mark_unused(*id, locality, *run)
+            })
             .await?;
     }
     let going = objects(&steps.delete);
-    let paths = going.iter().map(|object| object.path.clone());
-    deleter.delete(paths.collect()).await;
+    deleter.pooled(&going).await;
     // A mark goes after its file: whoever does not see it any more does not see the file either.
     let is_gone = |id: &FileId| {
         let path = survey.pool.get(id).map(|object| &object.path);
@@ -218,10 +221,24 @@ async fn take(
     let (gone, kept): (Vec<FileId>, Vec<FileId>) = steps.delete.into_iter().partition(is_gone);
     report.pool.deleted_files -= kept.len() as u64;
     report.pool.deleted_bytes -= bytes(&kept);
-    let marks = gone.iter().chain(&steps.unmark);
+    let unmark = placed(known, steps.unmark).await?;
+    let marks = gone.iter().chain(&unmark);
     let marks: Vec<String> = marks.map(|id| collection.unused_mark(*id)).collect();
     deleter.delete(marks).await;
     Ok(())
+}
+
+/// Of the files whose marks are to go, those that are there, or that lay in a place which was looked at. One in
+/// a place that was not given only seems to be gone: another run may be about to delete it.
+async fn placed(known: &Known, files: Vec<FileId>) -> Result<Vec<FileId>> {
+    let mut placed = Vec::new();
+    for id in files {
+        let is_there = known.survey.pool.contains_key(&id);
+        if is_there || known.collection.is_mark_of_given_place(id).await? {
+            placed.push(id);
+        }
+    }
+    Ok(placed)
 }
 
 #[cfg(test)]

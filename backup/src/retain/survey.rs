@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use icecore_archive::plan::{self, Link, Restorable, Target};
 use icecore_archive::{
     Chain, Collection, ContentHash, FileId, LayerEntry, LayerPath, Manifest, RunId, Survey,
@@ -117,7 +117,7 @@ impl Known {
         let listed = listed.filter(|chain| !survey.is_expired(chain.full()));
         let mut chains = Vec::new();
         for chain in listed {
-            chains.push(known_chain(collection, &survey, chain).await);
+            chains.push(known_chain(collection, &survey, chain).await?);
         }
         let (unlisted, named) = unlisted(collection, &survey).await?;
         Ok(Self {
@@ -131,7 +131,12 @@ impl Known {
     }
 }
 
-async fn known_chain(collection: &Collection, survey: &Survey, chain: &Chain) -> KnownChain {
+/// Reads a chain's manifests. A place that was not given is an error: what lies there would be taken for lost.
+async fn known_chain(
+    collection: &Collection,
+    survey: &Survey,
+    chain: &Chain,
+) -> Result<KnownChain> {
     let reads = stream::iter(chain.layers().to_vec()).map(|layer| async move {
         let read = collection.read_layer(&layer).await;
         let read = read.map(|manifest| (manifest, ()));
@@ -140,12 +145,15 @@ async fn known_chain(collection: &Collection, survey: &Survey, chain: &Chain) ->
         if read.is_err() {
             named.unreadable = vec![layer.path];
         }
-        let manifest = read.map_err(|error| error.to_string());
-        let whole =
-            |(manifest, ()): (Manifest, ())| missing(survey, &manifest).map_or(Ok(manifest), Err);
-        (manifest.and_then(whole), named)
+        let manifest = match read {
+            Ok((manifest, ())) => manifest,
+            Err(error) => return Ok((Err(error.to_string()), named)),
+        };
+        check_places(collection, &manifest)?;
+        let whole = missing(survey, &manifest).map_or(Ok(manifest), Err);
+        Result::<(Read, Named)>::Ok((whole, named))
     });
-    let read: Vec<(Read, Named)> = reads.buffered(READS_UNDER_WAY).collect().await;
+    let read: Vec<(Read, Named)> = reads.buffered(READS_UNDER_WAY).try_collect().await?;
     let (manifests, each): (Vec<Read>, Vec<Named>) = read.into_iter().unzip();
     let mut named = Named::default();
     each.iter().for_each(|layer| named.add(layer));
@@ -163,12 +171,17 @@ async fn known_chain(collection: &Collection, survey: &Survey, chain: &Chain) ->
         reaches: ends().max().unwrap_or_default(),
         is_whole: manifests.iter().all(Read::is_ok) && is_linked(chain, &manifests),
     };
-    KnownChain {
+    Ok(KnownChain {
         chain: chain.clone(),
         manifests,
         facts,
         named,
-    }
+    })
+}
+
+fn check_places(collection: &Collection, manifest: &Manifest) -> Result<()> {
+    let files = manifest.files().map(|(_, file)| (&manifest.layer, file));
+    Ok(collection.check_localities(files)?)
 }
 
 /// Whether the layers that lead to the chain's end continue each other.
@@ -235,6 +248,9 @@ async fn unlisted(
         }
         let read = collection.read_manifest(layer).await;
         named.add(&Named::of(layer, &read));
+        if let Ok((manifest, _)) = &read {
+            check_places(collection, manifest)?;
+        }
         let what = match read {
             Ok((manifest, hash)) if missing(survey, &manifest).is_none() => {
                 Unlisted::Whole(Box::new(manifest), hash)

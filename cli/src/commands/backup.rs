@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use icecore_archive::{BackupSelector, Collection, CollectionUri, LayerKind, StoreOptions};
+use icecore_archive::{
+    BackupSelector, Collection, CollectionPlaces, CollectionUri, LayerKind, StoreOptions,
+};
 use icecore_backup::jobs::BackupSpec;
 use icecore_backup::{
     BackupOptions, BackupPlan, BackupReport, KeyspaceReport, Method, Mode, OnGcGap,
@@ -21,13 +23,15 @@ use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
     time,
 };
+use crate::places::places;
 use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
-    /// The collection: file:///folder, s3://bucket/prefix; it is made where there is none
-    #[arg(long, value_name = "URI", value_parser = UriParser)]
-    into: CollectionUri,
+    /// The collection: file:///folder, s3://bucket/prefix and so on; it is made where there is none.
+    /// Several URIs make one collection in several places, by locality
+    #[arg(long, value_name = "URI", value_parser = UriParser, required = true)]
+    into: Vec<CollectionUri>,
     #[command(flatten)]
     keys: KeyArguments,
     /// Extend the backup there, LATEST or a path, by an incremental
@@ -186,6 +190,7 @@ fn options(arguments: &BackupArguments, as_of: Option<Timestamp>) -> BackupOptio
 
 fn back_up(context: &Context, arguments: &BackupArguments) -> Result<()> {
     let started = Instant::now();
+    let places = places(&arguments.into)?;
     let report = context.write(|engine| {
         let as_of = arguments.as_of.as_ref().map(|time| time.resolve(engine));
         let mut options = options(arguments, as_of.transpose()?);
@@ -193,7 +198,7 @@ fn back_up(context: &Context, arguments: &BackupArguments) -> Result<()> {
         options.progress = Some(bar.progress());
         context.wait(async {
             let store = arguments.keys.store_options()?;
-            let collection = Collection::create_or_open(&arguments.into, store).await?;
+            let collection = Collection::create_or_open_places(&places, store).await?;
             Ok(icecore_backup::backup(engine, &collection, &options).await?)
         })
     })?;
@@ -322,11 +327,12 @@ impl Record for Stored<'_> {
 }
 
 fn dry_run(context: &Context, arguments: &BackupArguments) -> Result<()> {
+    let places = places(&arguments.into)?;
     let engine = context.open()?;
     let as_of = arguments.as_of.as_ref().map(|time| time.resolve(&engine));
     let options = options(arguments, as_of.transpose()?);
     let plan = context.wait(async {
-        let collection = open_or_pretend(&arguments.into, arguments.keys.store_options()?).await?;
+        let collection = open_or_pretend(&places, arguments.keys.store_options()?).await?;
         Ok(icecore_backup::dry_run(&engine, &collection, &options).await?)
     })?;
     match context.format {
@@ -355,9 +361,9 @@ fn dry_run(context: &Context, arguments: &BackupArguments) -> Result<()> {
 }
 
 /// The collection, or an empty one in memory where there is none: what is only planned may not
-/// make one.
-async fn open_or_pretend(uri: &CollectionUri, options: StoreOptions) -> Result<Collection> {
-    match Collection::open(uri, options).await {
+/// make one, nor a place of a locality.
+async fn open_or_pretend(places: &CollectionPlaces, options: StoreOptions) -> Result<Collection> {
+    match Collection::open_places(&places.without_localities(), options).await {
         Err(icecore_archive::Error::NoCollection { .. }) => {
             let nowhere: CollectionUri = "memory://dry-run".parse()?;
             Ok(Collection::create_or_open(&nowhere, StoreOptions::default()).await?)

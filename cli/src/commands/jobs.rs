@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use icecore_archive::CollectionUri;
-use icecore_backup::jobs::{JobId, JobRow, JobRunner, JobState, JobTable, RunnerOptions};
+use icecore_backup::jobs::{
+    JobId, JobPlaces, JobRow, JobRunner, JobState, JobTable, RunnerOptions,
+};
 use icecore_mvcc::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +19,7 @@ use crate::jobs::client::Client;
 use crate::jobs::handlers;
 use crate::jobs::protocol::Request;
 use crate::output::{Record, human_bytes, optional_time, or_dash, time};
+use crate::places::places;
 
 /// How often `--wait` looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -84,13 +87,16 @@ pub(super) fn detach(context: &Context, kind: &str, spec: Value) -> Result<()> {
 }
 
 /// A collection's URI as a job keeps it: one with credentials in it is refused.
-pub(super) fn without_secrets(uri: &CollectionUri) -> Result<String> {
-    if uri.has_credentials() {
+pub(super) fn without_secrets(uris: &[CollectionUri]) -> Result<JobPlaces> {
+    if let Some(uri) = uris.iter().find(|uri| uri.has_credentials()) {
         return Err(Error::Usage(format!(
             "{uri} holds credentials, which a job must not keep; set them in the environment of `icecore serve-jobs`, and leave them out here"
         )));
     }
-    Ok(uri.to_string())
+    // What is no collection is told here, not by the process that serves.
+    places(uris)?;
+    let uris: Vec<String> = uris.iter().map(ToString::to_string).collect();
+    Ok(uris.into())
 }
 
 fn list(context: &Context) -> Result<Vec<JobRow>> {

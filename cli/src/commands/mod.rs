@@ -26,7 +26,7 @@ use crate::error::Result;
 
 /// Runs the command that was given.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let context = Context::new(arguments.global);
+    let context = Context::new(arguments.global)?;
     match arguments.command {
         Command::Keyspace(command) => keyspace::run(&context, command),
         Command::Put(arguments) => put::run(&context, &arguments),

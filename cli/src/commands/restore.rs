@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use icecore_archive::{BackupSelector, Collection, CollectionUri, ContentHash};
+use icecore_archive::{BackupSelector, CollectionUri, ContentHash};
 use icecore_engine::Engine;
 use icecore_mvcc::{Clock, Fingerprint, KeyspaceName, NamePattern, SystemClock, Timestamp};
 use icecore_restore::{Requests, RestoreOptions, RestoreReport};
@@ -25,13 +25,14 @@ use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
     time,
 };
+use crate::places;
 use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArguments {
-    /// The collection
+    /// The collection; several URIs where it lies in several places
     #[arg(long, value_name = "URI", value_parser = UriParser, required_unless_present = "abandon")]
-    from: Option<CollectionUri>,
+    from: Vec<CollectionUri>,
     #[command(flatten)]
     keys: KeyArguments,
     /// Which backup with its incrementals
@@ -105,16 +106,16 @@ fn rename(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) fn run(context: &Context, arguments: &RestoreArguments) -> Result<()> {
-    match &arguments.from {
-        None => abandon(context),
-        Some(from) if arguments.dry_run => dry_run(context, from, arguments),
-        Some(from) if arguments.detached => detach(context, from, arguments),
-        Some(from) => restore(context, from, arguments),
+    match arguments.from.as_slice() {
+        [] => abandon(context),
+        from if arguments.dry_run => dry_run(context, from, arguments),
+        from if arguments.detached => detach(context, from, arguments),
+        from => restore(context, from, arguments),
     }
 }
 
 /// Has the restore done as a job.
-fn detach(context: &Context, from: &CollectionUri, arguments: &RestoreArguments) -> Result<()> {
+fn detach(context: &Context, from: &[CollectionUri], arguments: &RestoreArguments) -> Result<()> {
     // All of them by name: one that a job does not know must not be dropped in silence.
     let RestoreArguments {
         from: _,
@@ -172,10 +173,6 @@ fn options(arguments: &RestoreArguments, engine: Option<&Engine>) -> Result<Rest
     })
 }
 
-async fn collection(from: &CollectionUri, keys: &KeyArguments) -> Result<Collection> {
-    Ok(Collection::open(from, keys.store_options()?).await?)
-}
-
 /// What giving restores up did.
 #[derive(Serialize)]
 struct Abandoned {
@@ -200,7 +197,7 @@ fn abandon(context: &Context) -> Result<()> {
     context.done("restore", sentence, &abandoned, 0, started)
 }
 
-fn restore(context: &Context, from: &CollectionUri, arguments: &RestoreArguments) -> Result<()> {
+fn restore(context: &Context, from: &[CollectionUri], arguments: &RestoreArguments) -> Result<()> {
     let started = Instant::now();
     let engine = context.open_if_there()?;
     let mut options = options(arguments, engine.as_ref())?;
@@ -208,7 +205,7 @@ fn restore(context: &Context, from: &CollectionUri, arguments: &RestoreArguments
     drop(engine);
     // Before a database is made: what cannot be restored should not leave an empty one behind.
     let (collection, plan) = context.wait(async {
-        let collection = collection(from, &arguments.keys).await?;
+        let collection = places::open(from, &arguments.keys).await?;
         let plan = icecore_restore::plan_restore(&collection, &options).await?;
         Ok((collection, plan))
     })?;
@@ -254,11 +251,11 @@ fn without_rows(arguments: &RestoreArguments) -> &'static str {
     }
 }
 
-fn dry_run(context: &Context, from: &CollectionUri, arguments: &RestoreArguments) -> Result<()> {
+fn dry_run(context: &Context, from: &[CollectionUri], arguments: &RestoreArguments) -> Result<()> {
     let engine = context.open_if_there()?;
     let options = options(arguments, engine.as_ref())?;
     let (opening, told) = context.wait(async {
-        let collection = collection(from, &arguments.keys).await?;
+        let collection = places::open(from, &arguments.keys).await?;
         let opening = Requests::from(collection.requests());
         let told = icecore_restore::dry_run(engine.as_ref(), &collection, &options).await?;
         Ok((opening, told))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use icecore_archive::{BackupSelector, Collection, CollectionUri, total};
+use icecore_archive::{BackupSelector, CollectionUri, total};
 use icecore_mvcc::{Fingerprint, Timestamp};
 use icecore_restore::{Sample, VerifiedLayer, VerifiedState, VerifyOptions};
 use serde::Serialize;
@@ -14,13 +14,14 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::keys::KeyArguments;
 use crate::output::{Bar, Record, human_bytes, human_count, human_rate, plural, time};
+use crate::places;
 use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// The collection
-    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
-    collection: CollectionUri,
+    /// The collection; several URIs where it lies in several places
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser, required = true)]
+    collection: Vec<CollectionUri>,
     #[command(flatten)]
     keys: KeyArguments,
     /// Which backup: LATEST or a path [default: all of them]
@@ -179,8 +180,7 @@ pub(crate) fn run(context: &Context, arguments: &VerifyArguments) -> Result<()> 
         ..VerifyOptions::default()
     };
     let report = context.wait(async {
-        let store = arguments.keys.store_options()?;
-        let collection = Collection::open(&arguments.collection, store).await?;
+        let collection = places::open(&arguments.collection, &arguments.keys).await?;
         Ok(icecore_restore::verify(&collection, &options).await?)
     })?;
     bar.clear();

@@ -14,10 +14,10 @@ use std::time::Instant;
 
 use futures::future::LocalBoxFuture;
 use icecore_archive::{
-    BackupSelector, Collection, CollectionUri, ContentHash, FullPath, StoreOptions, blocking, total,
+    BackupSelector, Collection, ContentHash, FullPath, StoreOptions, blocking, total,
 };
 use icecore_backup::jobs::{
-    Admitted, JobContext, JobEnd, JobFailure, JobHandler, check_kms, keys_of, may_pass,
+    Admitted, JobContext, JobEnd, JobFailure, JobHandler, JobPlaces, check_kms, keys_of, may_pass,
 };
 use icecore_engine::Engine;
 use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp, parse_timestamp};
@@ -30,8 +30,8 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RestoreSpec {
-    /// The collection.
-    pub(crate) from: String,
+    /// The collection, one URI or several by locality.
+    pub(crate) from: JobPlaces,
     /// `LATEST` or a path.
     pub(crate) backup: String,
     /// The time to restore, in any form that times are read in.
@@ -87,12 +87,7 @@ impl JobHandler for RestoreJobs {
         let mut spec: RestoreSpec = serde_json::from_value(spec).map_err(|e| {
             JobFailure::lasting(format!("it is no restore that this version knows: {e}"))
         })?;
-        let uri = spec.uri()?;
-        if uri.has_credentials() {
-            return Err(JobFailure::lasting(format!(
-                "{uri} holds credentials, which a job must not keep; set them in the environment of the process that runs jobs, and leave them out here"
-            )));
-        }
+        spec.from.admit()?;
         check_kms(&spec.kms)?;
         if let Some(as_of) = spec.options(engine.now())?.as_of {
             spec.as_of = Some(as_of.nanos().to_string());
@@ -122,10 +117,6 @@ impl JobHandler for RestoreJobs {
 }
 
 impl RestoreSpec {
-    fn uri(&self) -> Result<CollectionUri, JobFailure> {
-        Ok(self.from.parse::<CollectionUri>()?)
-    }
-
     fn options(&self, now: Timestamp) -> Result<RestoreOptions, JobFailure> {
         let as_of = self.as_of.as_deref().map(|text| parse_timestamp(text, now));
         let keyspaces = self.keyspaces.iter().map(|text| NamePattern::parse(text));
@@ -158,7 +149,7 @@ impl RestoreJobs {
             max_requests_per_second: spec.max_requests_per_second,
             ..self.store.clone()
         };
-        let collection = Collection::open(&spec.uri()?, store).await?;
+        let collection = Collection::open_places(&spec.from.places()?, store).await?;
         let of_job = job.clone();
         let begun: Option<Begun> = blocking(move || of_job.state()).await?;
         let begun = match begun {

@@ -137,6 +137,7 @@ mod tests {
             crc32: 0,
             blake3: ContentHash::of(b""),
             copied: None,
+            locality: None,
         }
     }
 

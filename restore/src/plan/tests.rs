@@ -36,6 +36,7 @@ fn file(min: u64, max: u64) -> FileEntry {
         crc32: 0,
         blake3: ContentHash::of(b""),
         copied: None,
+        locality: None,
     }
 }
 

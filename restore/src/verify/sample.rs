@@ -145,6 +145,7 @@ mod tests {
             crc32: 0,
             blake3: ContentHash::of(b""),
             copied: None,
+            locality: None,
         };
         (0..count).map(file).collect()
     }

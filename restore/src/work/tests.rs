@@ -25,6 +25,7 @@ fn file(stored_bytes: u64, max_ts: u64) -> PlannedFile {
             crc32: 0,
             blake3: ContentHash::of(b""),
             copied: None,
+            locality: None,
         },
         rewrite: max_ts > 100,
     }

@@ -93,6 +93,7 @@ pub(crate) async fn incremental_without_a_tombstone(
                 crc32: stored.crc32,
                 blake3: stored.blake3,
                 copied: None,
+                locality: None,
             });
         }
         keyspaces.push(ManifestKeyspace {

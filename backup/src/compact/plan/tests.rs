@@ -25,6 +25,7 @@ fn file(start: u64, end: u64) -> FileEntry {
         crc32: 0,
         blake3: ContentHash::of(b""),
         copied: None,
+        locality: None,
     }
 }
 

@@ -19,7 +19,7 @@ use super::hold;
 use super::journal::Journal;
 use super::spec::BackupSpec;
 use crate::error::Result;
-use crate::export::{Done, Export, Exported, Piece, Stored, Watch, ranges_of, walk};
+use crate::export::{Done, Export, Exported, Piece, Stored, Watch, localities, ranges_of, walk};
 use crate::files::Rows;
 use crate::jobs::handler::{JobContext, JobEnd, JobFailure};
 use crate::mode::Method;
@@ -33,7 +33,8 @@ use crate::window::window_options;
 pub(super) async fn run(job: &JobContext, store: &StoreOptions) -> Result<JobEnd, JobFailure> {
     let spec: BackupSpec = job.spec()?;
     let options = spec.options(job.engine().now())?;
-    let collection = Collection::create_or_open(&spec.uri()?, spec.store(store)?).await?;
+    let collection =
+        Collection::create_or_open_places(&spec.into.places()?, spec.store(store)?).await?;
     let done = back_up(job, &collection, &options).await?;
     Ok(done.map_or(JobEnd::Stopped, JobEnd::Done))
 }
@@ -521,6 +522,7 @@ async fn export(
     let export = Export {
         engine: job.engine(),
         writer,
+        localities: localities(writer, &begun.plan),
         options: &options,
         watch: &watch,
         stop: job.interrupt(),

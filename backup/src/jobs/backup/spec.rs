@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use icecore_archive::{BackupSelector, CollectionUri, Keys, KmsUri, Passphrase, StoreOptions};
+use icecore_archive::{BackupSelector, Keys, KmsUri, Passphrase, StoreOptions};
 use icecore_engine::Engine;
 use icecore_mvcc::{NamePattern, Timestamp, parse_timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::jobs::handler::JobFailure;
+use crate::jobs::places::JobPlaces;
 use crate::mode::Mode;
 use crate::options::{BackupOptions, Fingerprints, OnGcGap};
 
@@ -21,8 +22,8 @@ use crate::options::{BackupOptions, Fingerprints, OnGcGap};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupSpec {
-    /// The collection; it is made where there is none.
-    pub into: String,
+    /// The collection, one URI or several by locality; it is made where there is none.
+    pub into: JobPlaces,
     /// The chain to extend, `LATEST` or a path; a new full without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onto: Option<String>,
@@ -107,9 +108,9 @@ pub fn check_kms(kms: &[String]) -> Result<()> {
 impl BackupSpec {
     /// A full backup of the whole engine into that collection.
     #[must_use]
-    pub fn into(uri: impl Into<String>) -> Self {
+    pub fn into(places: impl Into<JobPlaces>) -> Self {
         Self {
-            into: uri.into(),
+            into: places.into(),
             ..Self::default()
         }
     }
@@ -122,11 +123,6 @@ impl BackupSpec {
         serde_json::to_value(self).map_err(|e| Error::JobRefused {
             reason: e.to_string(),
         })
-    }
-
-    /// The collection's URI.
-    pub(super) fn uri(&self) -> Result<CollectionUri> {
-        Ok(self.into.parse::<CollectionUri>()?)
     }
 
     /// How its store is used, beginning from what its runner was given.
@@ -178,13 +174,7 @@ impl BackupSpec {
 
     /// Checks it, and makes its time absolute.
     pub(super) fn admit(mut self, engine: &Engine) -> Result<Self, JobFailure> {
-        let uri = self.uri()?;
-        // A job's row is read by everybody who reads the database, and copied with it.
-        if uri.has_credentials() {
-            return Err(JobFailure::lasting(format!(
-                "{uri} holds credentials, which a job must not keep; set them in the environment of the process that runs jobs, and leave them out here"
-            )));
-        }
+        self.into.admit()?;
         check_kms(&self.kms)?;
         let options = self.options(engine.now())?;
         if let Some(as_of) = options.as_of {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use icecore_archive::{BackupSelector, Collection, CollectionUri};
+use icecore_archive::{BackupSelector, CollectionUri};
 use icecore_backup::compact::{CompactOptions, CompactReport, CompactionPlan, Left};
 use icecore_backup::{compact, plan_compaction};
 use icecore_mvcc::Timestamp;
@@ -17,13 +17,14 @@ use crate::keys::KeyArguments;
 use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, time,
 };
+use crate::places;
 use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompactArguments {
-    /// The collection
-    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
-    collection: CollectionUri,
+    /// The collection; several URIs where it lies in several places
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser, required = true)]
+    collection: Vec<CollectionUri>,
     #[command(flatten)]
     keys: KeyArguments,
     /// Which backup: LATEST or a path
@@ -175,7 +176,7 @@ pub(crate) fn run(context: &Context, arguments: &CompactArguments) -> Result<()>
     };
     if arguments.dry_run {
         let plan = context.wait(async {
-            let collection = open(arguments).await?;
+            let collection = places::open(&arguments.collection, &arguments.keys).await?;
             Ok(plan_compaction(&collection, &options).await?)
         })?;
         return tell_plan(context, &plan);
@@ -183,7 +184,7 @@ pub(crate) fn run(context: &Context, arguments: &CompactArguments) -> Result<()>
     let bar = Bar::new(context, "compacting");
     options.progress = Some(bar.progress());
     let report = context.wait(async {
-        let collection = open(arguments).await?;
+        let collection = places::open(&arguments.collection, &arguments.keys).await?;
         Ok(compact(&collection, &options).await?)
     })?;
     bar.clear();
@@ -203,11 +204,6 @@ pub(crate) fn run(context: &Context, arguments: &CompactArguments) -> Result<()>
         ),
     };
     context.done("collection compact", sentence, &compacted, bytes, started)
-}
-
-async fn open(arguments: &CompactArguments) -> Result<Collection> {
-    let options = arguments.keys.store_options()?;
-    Ok(Collection::open(&arguments.collection, options).await?)
 }
 
 fn tell_plan(context: &Context, plan: &CompactionPlan) -> Result<()> {

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use icecore_archive::CollectionUri;
 use icecore_archive::plan::Restorable;
-use icecore_archive::{Collection, CollectionUri};
 use icecore_backup::retain::{ChainReport, ExpireOptions, ExpireReport, Policy, expire};
 use icecore_mvcc::{Timestamp, parse_duration};
 use serde::Serialize;
@@ -16,13 +16,14 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::keys::KeyArguments;
 use crate::output::{Record, human_bytes, human_count, plural, time};
+use crate::places;
 use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExpireArguments {
-    /// The collection
-    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
-    collection: CollectionUri,
+    /// The collection; all of its URIs where it lies in several places
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser, required = true)]
+    collection: Vec<CollectionUri>,
     /// Keep the newest N fulls of each source, with their incrementals
     #[arg(long, value_name = "N")]
     keep_fulls: Option<NonZeroUsize>,
@@ -201,8 +202,7 @@ pub(crate) fn run(context: &Context, arguments: &ExpireArguments) -> Result<()> 
         dry_run: arguments.dry_run,
     };
     let report = context.wait(async {
-        let store = arguments.keys.store_options()?;
-        let collection = Collection::open(&arguments.collection, store).await?;
+        let collection = places::open(&arguments.collection, &arguments.keys).await?;
         Ok(expire(&collection, &options).await?)
     })?;
     let expired = Expired::from(&report);

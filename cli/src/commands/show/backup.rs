@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use icecore_archive::plan::restorable;
 use icecore_archive::{
-    BackupSelector, Collection, CollectionUri, FileEntry, FileId, LayerKind, Manifest,
+    BackupSelector, CollectionUri, FileEntry, FileId, LayerKind, Locality, Manifest,
     ManifestKeyspace, total,
 };
 use icecore_mvcc::{Fingerprint, KeyRange, KeyspaceName, Timestamp};
@@ -23,13 +23,14 @@ use crate::keys::KeyArguments;
 use crate::output::{
     Record, human_bytes, human_count, optional_time, or_dash, plural, since_epoch, time,
 };
+use crate::places;
 use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
-    /// The collection
-    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
-    collection: CollectionUri,
+    /// The collection; several URIs where it lies in several places
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser, required = true)]
+    collection: Vec<CollectionUri>,
     #[command(flatten)]
     keys: KeyArguments,
     /// Which backup: LATEST or a path
@@ -130,13 +131,16 @@ struct File {
     stored_bytes: u64,
     crc32: String,
     blake3: String,
+    /// In whose place it lies; absent for the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locality: Option<Locality>,
 }
 
 pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> {
     if let Some(file) = &arguments.timeline {
         let (collection, backup) = (&arguments.collection, &arguments.backup);
-        let store = arguments.keys.store_options()?;
-        return timeline::run(context, collection, store, backup, file, arguments.force);
+        let (keys, force) = (&arguments.keys, arguments.force);
+        return timeline::run(context, collection, keys, backup, file, force);
     }
     let shown = context.wait(read(arguments))?;
     match context.format {
@@ -158,14 +162,17 @@ pub(crate) fn run(context: &Context, arguments: &BackupArguments) -> Result<()> 
 }
 
 async fn read(arguments: &BackupArguments) -> Result<Shown> {
-    let options = arguments.keys.store_options()?;
-    let collection = Collection::open(&arguments.collection, options).await?;
+    let collection = places::open(&arguments.collection, &arguments.keys).await?;
     let chain = collection.open_chain(&arguments.backup).await?;
     let (mut layers, mut manifests) = (Vec::new(), Vec::new());
     for entry in chain.layers() {
         let manifest = collection.read_layer(entry).await?;
         let stored = match arguments.check {
-            true => Some(collection.stored_files_of(&manifest).await?),
+            true => {
+                let files = manifest.files().map(|(_, file)| (&entry.path, file));
+                collection.check_localities(files)?;
+                Some(collection.stored_files_of(&manifest).await?)
+            }
             false => None,
         };
         let hash = entry.manifest_hash.to_string();
@@ -232,6 +239,7 @@ fn keyspace_of(
         stored_bytes: file.stored_bytes,
         crc32: format!("{:08x}", file.crc32),
         blake3: file.blake3.to_string(),
+        locality: file.locality.clone(),
     };
     let copied_files = keyspace.copied_files().len();
     Keyspace {

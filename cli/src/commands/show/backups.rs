@@ -1,7 +1,7 @@
 //! `show backups`: one listing of the collection, and no manifest.
 
 use clap::Args;
-use icecore_archive::{Chain, Collection, CollectionUri, LayerEntry, total};
+use icecore_archive::{Chain, CollectionUri, LayerEntry, total};
 use icecore_mvcc::Timestamp;
 use serde::Serialize;
 
@@ -9,21 +9,21 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::keys::KeyArguments;
 use crate::output::{Record, human_bytes, human_count, optional_time, or_dash, since_epoch, time};
+use crate::places;
 use crate::uri::UriParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupsArguments {
-    /// The collection
-    #[arg(long = "in", value_name = "URI", value_parser = UriParser)]
-    collection: CollectionUri,
+    /// The collection; several URIs where it lies in several places
+    #[arg(long = "in", value_name = "URI", value_parser = UriParser, required = true)]
+    collection: Vec<CollectionUri>,
     #[command(flatten)]
     keys: KeyArguments,
 }
 
 pub(crate) fn run(context: &Context, arguments: &BackupsArguments) -> Result<()> {
     let chains = context.wait(async {
-        let options = arguments.keys.store_options()?;
-        let collection = Collection::open(&arguments.collection, options).await?;
+        let collection = places::open(&arguments.collection, &arguments.keys).await?;
         Ok(collection.chains().await?)
     })?;
     context.list("backups", chains.iter().map(|chain| Ok(Shown::from(chain))))

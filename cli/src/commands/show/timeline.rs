@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use icecore_archive::plan::restorable;
-use icecore_archive::{BackupSelector, Collection, CollectionUri, StoreOptions};
+use icecore_archive::{BackupSelector, CollectionUri};
 use icecore_gc::ProtectedTimestamps;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::keys::KeyArguments;
 use crate::output::plural;
+use crate::places;
 use crate::timeline::{Bar, Protected, Timeline, draw};
 
 /// What was drawn.
@@ -24,14 +26,14 @@ struct Drawn {
 
 pub(super) fn run(
     context: &Context,
-    collection: &CollectionUri,
-    store: StoreOptions,
+    collection: &[CollectionUri],
+    keys: &KeyArguments,
     backup: &BackupSelector,
     file: &Path,
     force: bool,
 ) -> Result<()> {
     let started = Instant::now();
-    let (drawn, mut timeline) = context.wait(read(collection, store, backup, file))?;
+    let (drawn, mut timeline) = context.wait(read(collection, keys, backup, file))?;
     timeline.protected = protected(context)?;
     let picture = draw(&timeline);
     write(file, &picture, force)?;
@@ -47,12 +49,12 @@ pub(super) fn run(
 }
 
 async fn read(
-    uri: &CollectionUri,
-    store: StoreOptions,
+    uris: &[CollectionUri],
+    keys: &KeyArguments,
     backup: &BackupSelector,
     file: &Path,
 ) -> Result<(Drawn, Timeline)> {
-    let collection = Collection::open(uri, store).await?;
+    let collection = places::open(uris, keys).await?;
     let chain = collection.open_chain(backup).await?;
     let mut manifests = Vec::new();
     for layer in chain.layers() {

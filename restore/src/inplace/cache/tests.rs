@@ -17,6 +17,7 @@ fn entry(content: &[u8]) -> FileEntry {
         crc32: 0,
         blake3: ContentHash::of(content),
         copied: None,
+        locality: None,
     }
 }
 

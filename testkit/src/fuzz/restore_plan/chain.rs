@@ -174,6 +174,7 @@ impl File {
             crc32: 0,
             blake3: ContentHash::of(&[number]),
             copied: None,
+            locality: None,
         }
     }
 }
