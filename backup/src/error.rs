@@ -1,5 +1,6 @@
 //! Why a backup failed. Nothing that fails leaves a layer behind that could be listed.
 
+use icecore_archive::CollectionId;
 use icecore_mvcc::{EngineId, Timestamp};
 
 use crate::jobs::{JobId, JobState};
@@ -31,6 +32,19 @@ pub enum Error {
         theirs: EngineId,
         /// This engine.
         ours: EngineId,
+    },
+    /// At the place of a backup that was begun lies another collection.
+    #[error(
+        "{location} holds collection {found}; the backup was begun in collection {begun}: \
+         bring that back, say by mounting its disk, or cancel the job"
+    )]
+    OtherCollection {
+        /// The place, redacted.
+        location: String,
+        /// What is there.
+        found: CollectionId,
+        /// What was there.
+        begun: CollectionId,
     },
     /// The end time is not after the chain's end.
     #[error(

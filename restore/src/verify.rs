@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use futures::stream::{self, StreamExt};
 use icecore_archive::{
-    BackupSelector, Chain, Collection, FileEntry, LayerEntry, LayerPath, Manifest, Progress,
-    ProgressFn, total,
+    BackupSelector, Chain, Collection, FileEntry, FullEntry, LayerEntry, LayerPath, Manifest,
+    Progress, ProgressFn, total,
 };
 use icecore_mvcc::{Fingerprint, Timestamp};
 use serde::Serialize;
@@ -145,9 +145,9 @@ impl VerifiedLayer {
 pub async fn verify(collection: &Collection, options: &VerifyOptions) -> Result<VerifyReport> {
     check(options)?;
     let started = Instant::now();
-    let chains: Vec<Chain> = match &options.backup {
-        Some(selector) => vec![collection.open_chain(selector).await?],
-        None => collection.chains().await?,
+    let (chains, lost) = match &options.backup {
+        Some(selector) => (vec![collection.open_chain(selector).await?], Vec::new()),
+        None => chains_and_lost(collection).await?,
     };
     let mut read = Vec::new();
     for chain in &chains {
@@ -182,12 +182,44 @@ pub async fn verify(collection: &Collection, options: &VerifyOptions) -> Result<
         }
         layers.extend(of_chain);
     }
+    layers.extend(lost);
     Ok(VerifyReport {
         depth: options.depth,
         layers,
         restores,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Every chain, and the fulls that are listed and have none: their own markers are lost, so that restores find
+/// nothing.
+async fn chains_and_lost(collection: &Collection) -> Result<(Vec<Chain>, Vec<VerifiedLayer>)> {
+    let before = collection.fulls().await?;
+    let chains = collection.chains().await?;
+    let has_chain = |full: &FullEntry| chains.iter().any(|chain| *chain.full() == full.path);
+    if before.iter().all(has_chain) {
+        return Ok((chains, Vec::new()));
+    }
+    // Retention may have taken them meanwhile.
+    let now = collection.fulls().await?;
+    let lost = before
+        .iter()
+        .filter(|full| !has_chain(full) && now.contains(full));
+    let lost = lost.map(|full| VerifiedLayer {
+        path: LayerPath::full_at(full.path.clone()),
+        files: 0,
+        stored_bytes: 0,
+        read_files: 0,
+        read_bytes: 0,
+        states: Vec::new(),
+        problems: vec![
+            "it is listed, and its chain has no marker: restores do not find it; where its manifest is \
+             whole, `collection expire` writes the marker again once the grace is over"
+                .to_owned(),
+        ],
+    });
+    let lost = lost.collect();
+    Ok((chains, lost))
 }
 
 fn check(options: &VerifyOptions) -> Result<()> {

@@ -95,6 +95,46 @@ fn a_full_that_is_paused_and_resumed_in_another_process_puts_no_file_twice() {
     stage.compare().unwrap();
 }
 
+/// As after a start of the machine with the disk of the backups not mounted: the place is there, and empty, or
+/// somebody has made another collection in it.
+#[test]
+fn a_job_waits_where_its_collection_is_not_and_goes_on_once_it_is_back() {
+    let mut stage = Stage::new(ROWS);
+    let id = stage.submit(&stage.slow());
+    stage.noted(id, 2 << 20);
+    stage.runner().pause(id).unwrap();
+    stage.state(id, JobState::Paused);
+    let files = stage.data_files();
+    let place = stage.uri().local_path().unwrap().to_owned();
+    let away = place.with_extension("away");
+    std::fs::rename(&place, &away).unwrap();
+    for (makes_another, text) in [
+        (false, "no collection at"),
+        (true, "was begun in collection"),
+    ] {
+        std::fs::create_dir_all(&place).unwrap();
+        if makes_another {
+            let uri = stage.uri();
+            let made = Collection::create_or_open(&uri, StoreOptions::default());
+            scratch::runtime().unwrap().block_on(made).unwrap();
+        }
+        stage.restart();
+        stage.runner().resume(id).unwrap();
+        let row = stage.state(id, JobState::Paused);
+        assert!(
+            row.error.as_ref().is_some_and(|e| e.contains(text)),
+            "{row:?}"
+        );
+    }
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::rename(&away, &place).unwrap();
+    stage.runner().resume(id).unwrap();
+    stage.state(id, JobState::Succeeded);
+    let now = stage.data_files();
+    assert!(files.iter().all(|file| now.contains(file)));
+    stage.compare().unwrap();
+}
+
 /// Retention takes a job for dead that is paused for longer than the grace.
 #[test]
 fn a_job_whose_files_retention_took_fails_and_says_why() {

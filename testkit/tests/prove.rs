@@ -14,10 +14,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use icecore_archive::object_store::ObjectStoreExt;
 use icecore_archive::{
     BackupSelector, ChainId, Collection, CollectionUri, FileEntry, LayerKind, Manifest,
     StoreOptions,
 };
+use icecore_backup::retain::{ExpireOptions, expire};
 use icecore_backup::{BackupOptions, Fingerprints};
 use icecore_engine::{Compression, Engine};
 use icecore_mvcc::{Fingerprint, Fingerprinter, KeyRange, KeyspaceSettings, Timestamp};
@@ -520,4 +522,30 @@ fn a_backup_reads_its_files_back_where_it_is_asked_to() {
         gets(&plain, &after) + 1,
         "one file is read back"
     );
+}
+
+/// The index says that there is a full; restores would find none.
+#[test]
+fn a_listed_full_whose_own_marker_is_lost_is_a_problem() {
+    let rig = Rig::with_three_layers();
+    let check = || rig::run(verify(&rig.reopened(), &VerifyOptions::default())).unwrap();
+    assert!(check().is_ok());
+    let objects = rig.objects();
+    let is_marker = |path: &&String| path.starts_with("metadata/chain/") && path.ends_with("-full");
+    let marker = objects.iter().find(is_marker).unwrap();
+    rig::run(rig.raw_store().delete(&marker.as_str().into())).unwrap();
+    let report = check();
+    assert!(!report.is_ok(), "{report:?}");
+    assert!(
+        report.layers[0].problems[0].contains("has no marker"),
+        "{report:?}"
+    );
+    // As it says, retention mends it.
+    let at_once = ExpireOptions {
+        grace: Duration::ZERO,
+        ..ExpireOptions::default()
+    };
+    rig::run(expire(&rig.reopened(), &at_once)).unwrap();
+    assert!(check().is_ok());
+    rig.all_layers_restore();
 }

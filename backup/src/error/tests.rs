@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use icecore_archive::CollectionId;
 use icecore_golden::{error_names, errors};
 use icecore_mvcc::{EngineId, Timestamp};
 
@@ -9,7 +10,7 @@ use super::Error;
 use crate::jobs::{JobEvent, JobId, JobState};
 
 error_names!(Error:
-    Engine, Archive, Protection, OtherEngine, NotAfterChain, OtherScope, NothingMatches,
+    Engine, Archive, Protection, OtherEngine, OtherCollection, NotAfterChain, OtherScope, NothingMatches,
     RestoredLater, GcGap, MergeMismatch, WouldLeaveLess, NotFast, NoSuchJob, JobIdSyntax, JobState, UnknownKind,
     JobRefused, UnreadableJob, Thread, RunnerPanicked, InvalidOption,
 );
@@ -36,6 +37,11 @@ fn all() -> Vec<Error> {
             chain: chain(),
             theirs: EngineId::from_bytes([0x11; 16]),
             ours: EngineId::from_bytes([0x22; 16]),
+        },
+        Error::OtherCollection {
+            location: "file:///mnt/backups".to_owned(),
+            found: CollectionId::from_bytes([0x33; 16]),
+            begun: CollectionId::from_bytes([0x44; 16]),
         },
         Error::NotAfterChain {
             chain: chain(),

@@ -1,6 +1,6 @@
 //! What a backup job notes before it works, so that a later run does the same backup.
 
-use icecore_archive::{ChainId, FullPath, LayerEntry, LayerPath, RunId};
+use icecore_archive::{ChainId, CollectionId, FullPath, LayerEntry, LayerPath, RunId};
 use icecore_gc::RecordId;
 use icecore_mvcc::{Fingerprint, KeyRange, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ use crate::plan::BackupPlan;
 pub(super) struct Begun {
     /// Names the attempt: a claim made again under it finds its own lock.
     pub(super) run: RunId,
+    /// Where it was begun: another collection at the same place has nothing of it.
+    pub(super) collection: CollectionId,
     pub(super) chain_id: ChainId,
     pub(super) plan: BackupPlan,
     /// The layer to continue; `None` for a full.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use icecore_archive::{
-    ChainId, Collection, Error as ArchiveError, FileEntry, FullPath, LayerWriter, RunId, blocking,
+    ChainId, Collection, CollectionId, Error as ArchiveError, FileEntry, FullPath, LayerWriter,
+    RunId, blocking,
 };
 use icecore_engine::Snapshot;
 use serde_json::Value;
@@ -155,7 +156,7 @@ async fn take(
     let at: Snapshot = source.at().clone();
     let onto = Onto::Full(chosen.clone());
     let plan = plan_at(job.engine(), &onto, options, at, Some(planned)).await?;
-    let mut begun = note(job, chosen, plan, inherited.layers).await?;
+    let mut begun = note(job, collection.id(), chosen, plan, inherited.layers).await?;
     protect(job, &mut begun).await?;
     let writer = claim_anew(job, collection, &mut begun).await?;
     let layer = begun_layer(&begun, writer.layer().clone());
@@ -207,6 +208,7 @@ async fn take(
 /// Notes the plan, before anything is left behind.
 async fn note(
     job: &JobContext,
+    collection: CollectionId,
     chosen: Option<FullPath>,
     plan: BackupPlan,
     earlier: Vec<EarlierLayer>,
@@ -215,6 +217,7 @@ async fn note(
     blocking(move || {
         let begun = Begun {
             run: RunId::random(),
+            collection,
             chain_id: ChainId::random(),
             parent: None,
             full_end: plan.end,

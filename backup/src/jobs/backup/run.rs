@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use icecore_archive::{
-    BegunLayer, Chain, ChainId, Claimant, Collection, ContentHash, Error as ArchiveError,
-    LayerEntry, LayerPath, LayerWriter, Manifest, RunId, StoreOptions, blocking,
+    BegunLayer, Chain, ChainId, Claimant, Collection, CollectionId, ContentHash,
+    Error as ArchiveError, LayerEntry, LayerPath, LayerWriter, Manifest, RunId, StoreOptions,
+    blocking,
 };
 use icecore_engine::{ChangeSet, Engine, Keyspace, Snapshot, Window};
 use icecore_mvcc::{Fingerprint, KeyRange, Timestamp};
@@ -33,10 +34,37 @@ use crate::window::window_options;
 pub(super) async fn run(job: &JobContext, store: &StoreOptions) -> Result<JobEnd, JobFailure> {
     let spec: BackupSpec = job.spec()?;
     let options = spec.options(job.engine().now())?;
-    let collection =
-        Collection::create_or_open_places(&spec.into.places()?, spec.store(store)?).await?;
-    let done = back_up(job, &collection, &options).await?;
+    let of_job = job.clone();
+    let noted: Option<Begun> = blocking(move || of_job.state()).await?;
+    let (places, store) = (spec.into.places()?, spec.store(store)?);
+    let collection = match &noted {
+        Some(begun) => again(begun, Collection::open_places(&places, store).await)?,
+        None => Collection::create_or_open_places(&places, store).await?,
+    };
+    let done = back_up(job, &collection, &options, noted).await?;
     Ok(done.map_or(JobEnd::Stopped, JobEnd::Done))
+}
+
+/// The collection in which the backup was begun. Where it is not, a disk may not be mounted: what was done
+/// lies there, and must not be given up for an empty place.
+fn again(
+    begun: &Begun,
+    opened: icecore_archive::Result<Collection>,
+) -> Result<Collection, JobFailure> {
+    let passes = |error: crate::Error| JobFailure {
+        error: error.to_string(),
+        may_pass: true,
+    };
+    match opened {
+        Ok(collection) if collection.id() == begun.collection => Ok(collection),
+        Ok(other) => Err(passes(crate::Error::OtherCollection {
+            location: other.location().to_owned(),
+            found: other.id(),
+            begun: begun.collection,
+        })),
+        Err(error @ icecore_archive::Error::NoCollection { .. }) => Err(passes(error.into())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `None` where it was stopped.
@@ -44,9 +72,8 @@ async fn back_up(
     job: &JobContext,
     collection: &Collection,
     options: &BackupOptions,
+    noted: Option<Begun>,
 ) -> Result<Option<Value>> {
-    let of_job = job.clone();
-    let noted: Option<Begun> = blocking(move || of_job.state()).await?;
     let (mut begun, at) = match noted {
         Some(begun) if begun.plan.method == Method::Fast => {
             return fast::go_on(job, collection, options, begun).await;
@@ -60,7 +87,7 @@ async fn back_up(
             if prepared.plan.method == Method::Fast {
                 return fast::begin(job, collection, options, prepared).await;
             }
-            begin(job, options, prepared).await?
+            begin(job, collection.id(), options, prepared).await?
         }
     };
     protect(job, &mut begun).await?;
@@ -103,6 +130,7 @@ async fn back_up(
 /// Plans, and notes the plan. The snapshot holds the end time until a record does.
 async fn begin(
     job: &JobContext,
+    id: CollectionId,
     options: &BackupOptions,
     prepared: Prepared,
 ) -> Result<(Begun, Snapshot)> {
@@ -138,6 +166,7 @@ async fn begin(
         }
         let begun = Begun {
             run: RunId::random(),
+            collection: id,
             chain_id,
             parent,
             full_end,
