@@ -26,11 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     prices.delete("coffee", Durability::Sync)?;
 
     let protected = ProtectedTimestamps::new(&engine);
-    let request = ProtectRequest {
-        timestamp: audited,
-        target: Target::Keyspaces(vec![NamePattern::parse("shop.*")?]),
-        owner: "audit of march".to_owned(),
-    };
+    let target = Target::Keyspaces(vec![NamePattern::parse("shop.*")?]);
+    let request = ProtectRequest::new(audited, target, "audit of march");
     let record = protected.protect(request.clone())?;
 
     // One round by hand. It goes up to the record, and says so.

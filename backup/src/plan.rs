@@ -65,6 +65,11 @@ impl PlannedKeyspace {
         !self.excluded && !self.lost
     }
 
+    /// Whether it is read from zero.
+    pub(crate) const fn is_introduced(&self) -> bool {
+        self.introduced && self.is_read()
+    }
+
     /// Whether only what changed since the chain's end is read.
     pub(crate) const fn is_window(&self) -> bool {
         !self.introduced && self.is_read()

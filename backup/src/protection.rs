@@ -1,19 +1,23 @@
-//! The protected timestamp that holds a chain.
+//! The protected timestamps that hold chains, and what a run reads.
 //!
-//! One record belongs to each selection of keyspaces in each collection. While a backup runs, a
-//! record holds what it reads; once the layer is committed, a record at its end takes over and
-//! older ones are released, in this order, so that there is no gap. A run that dies leaves its
-//! record behind, and the next successful backup of the same selection releases it.
+//! Each chain has a record of its own: at the end of its newest layer, for the next incremental. While a
+//! backup runs, a record of the run holds what it reads, so that nobody else's change of the chain's
+//! record can take it away. Once the layer is committed, the records change in one step (`settle`). A run that
+//! dies leaves its record behind; the next successful backup of the same selection releases it.
 //!
 //! Records name the selection as it was asked for, and are made for backups: keyspaces that are excluded from
 //! them are collected by their TTL, and one that comes under a name of the selection is held from then on.
 
+mod settle;
+
 use std::collections::BTreeMap;
 
-use icecore_archive::{Collection, CollectionId};
+use icecore_archive::CollectionId;
 use icecore_engine::Engine;
-use icecore_gc::{ProtectRequest, ProtectedTimestamps, Purpose, Record, Target};
+use icecore_gc::{Holder, ProtectRequest, ProtectedTimestamps, Purpose, Record, Target};
 use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
+pub(crate) use settle::{ChainOf, Committed};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::options::OnGcGap;
@@ -32,13 +36,12 @@ pub fn chain_owner(collection: CollectionId, patterns: &[String]) -> String {
 /// Protection of a running backup.
 pub(crate) struct Hold {
     records: ProtectedTimestamps,
-    owner: String,
-    /// What the chain covers.
-    target: Target,
-    /// The record that this run made; released if it fails.
+    session: Uuid,
+    chain: ChainOf,
+    /// The record of this run.
     own: Option<Record>,
-    /// The chain's record from the run before.
-    standing: Option<Record>,
+    /// Whether the chain had a record when the run began.
+    stood: bool,
 }
 
 impl Hold {
@@ -46,30 +49,19 @@ impl Hold {
     /// with both times, or takes that keyspace whole.
     pub(crate) fn acquire(
         engine: &Engine,
-        collection: &Collection,
+        chain: ChainOf,
         plan: &mut BackupPlan,
         on_gc_gap: OnGcGap,
     ) -> Result<Self> {
+        let records = ProtectedTimestamps::new(engine);
         let mut hold = Self {
-            records: ProtectedTimestamps::new(engine),
-            owner: chain_owner(collection.id(), &plan.patterns),
-            target: chain_target(plan)?,
+            session: engine.session(),
+            stood: chain.stands(&records.list()?),
+            records,
+            chain,
             own: None,
-            standing: None,
         };
-        let needed = if plan.onto.is_some() {
-            plan.start
-        } else {
-            plan.end
-        };
-        hold.standing = hold
-            .records
-            .list()?
-            .into_iter()
-            .find(|r| hold.is_of_chain(r) && r.timestamp <= needed);
-        if hold.standing.is_none() || plan.onto.is_none() {
-            hold.own = hold.protect_run(engine, plan, needed, on_gc_gap)?;
-        }
+        hold.own = hold.protect_run(engine, plan, on_gc_gap)?;
         // Checked with the record in place: what no threshold has passed by now, none will.
         let settled = {
             let _guard = engine.gc_guard();
@@ -84,9 +76,12 @@ impl Hold {
         &self,
         engine: &Engine,
         plan: &mut BackupPlan,
-        needed: Timestamp,
         on_gc_gap: OnGcGap,
     ) -> Result<Option<Record>> {
+        let needed = match plan.onto {
+            Some(_) => plan.start,
+            None => plan.end,
+        };
         loop {
             let Some(target) = run_target(plan)? else {
                 return Ok(None);
@@ -106,17 +101,11 @@ impl Hold {
         }
     }
 
-    /// Whether a record holds all of the chain, whoever made it.
-    fn is_of_chain(&self, record: &Record) -> bool {
-        record.owner == self.owner && record.target == self.target
-    }
-
     fn protect(&self, timestamp: Timestamp, target: Target) -> Result<Record> {
-        let request = ProtectRequest {
-            timestamp,
-            target,
-            owner: self.owner.clone(),
-        };
+        let request = ProtectRequest::new(timestamp, target, self.chain.owner.clone());
+        let request = request.held_by(Holder::Run {
+            session: self.session,
+        });
         Ok(self.records.protect_for(Purpose::Backups, request)?)
     }
 
@@ -124,20 +113,22 @@ impl Hold {
     /// failure here is an error of the next backup, not of this one; it is told by the caller, who must still
     /// hold the snapshot of the end: then no threshold of what the layer has can have passed it.
     pub(crate) fn hand_over(mut self, plan: &BackupPlan) -> Result<()> {
-        let kept = match (self.own.take(), self.standing.take()) {
-            (Some(own), _) if plan.onto.is_none() => own,
-            (None, Some(standing)) => self.records.advance(&standing.id, plan.end)?,
-            _ => self.protect(plan.end, self.target.clone())?,
+        let own = self.own.take().map(|own| own.id);
+        let layer = Committed {
+            full: plan.onto.is_none(),
+            start: plan.start,
+            end: plan.end,
+            stood: self.stood,
+            session: self.session,
         };
-        for record in self.records.list()? {
-            if record.owner == self.owner && record.id != kept.id {
-                self.records.release(&record.id)?;
-            }
-        }
+        self.records.exchange(|records| {
+            let mine = |record: &Record| Some(record.id) == own;
+            self.chain.settle(records, layer, mine)
+        })?;
         Ok(())
     }
 
-    /// Releases what a failed run held. The chain's standing record stays.
+    /// Releases what a failed run held. The chain's record stays.
     pub(crate) fn abandon(&self) {
         if let Some(own) = &self.own
             && let Err(error) = self.records.release(&own.id)
@@ -161,6 +152,16 @@ pub(crate) fn run_target(plan: &BackupPlan) -> Result<Option<Target>> {
     }
     let continued = plan.keyspaces.iter().filter(|k| k.is_window());
     let names = patterns(continued.map(|k| k.descriptor.name.as_str()))?;
+    Ok((!names.is_empty()).then_some(Target::Keyspaces(names)))
+}
+
+/// What an incremental takes from zero: its windows' record does not hold these.
+pub(crate) fn introduced_target(plan: &BackupPlan) -> Result<Option<Target>> {
+    if plan.onto.is_none() {
+        return Ok(None);
+    }
+    let introduced = plan.keyspaces.iter().filter(|k| k.is_introduced());
+    let names = patterns(introduced.map(|k| k.descriptor.name.as_str()))?;
     Ok((!names.is_empty()).then_some(Target::Keyspaces(names)))
 }
 

@@ -20,7 +20,7 @@ use crate::mode::{Facts, Method, choose};
 use crate::options::{BackupOptions, Fingerprints};
 use crate::plan::{BackupPlan, Inputs, Parent, plan};
 use crate::prints::Prints;
-use crate::protection::{Hold, thresholds};
+use crate::protection::{ChainOf, Hold, thresholds};
 use crate::report::BackupReport;
 
 /// What the target of a backup came out as.
@@ -29,6 +29,20 @@ pub(crate) enum Onto {
     Full(Option<FullPath>),
     /// An incremental of this chain, whose newest layer has this manifest.
     Chain(Box<Chain>, Box<Manifest>),
+}
+
+impl Onto {
+    /// The chain that a layer with this end is part of, with the end of its full.
+    pub(crate) fn chain(&self, end: Timestamp) -> Result<(ChainId, Timestamp)> {
+        match self {
+            Self::Full(_) => Ok((ChainId::random(), end)),
+            Self::Chain(chain, parent) => {
+                let full_end = chain.full_end();
+                let full_end = full_end.ok_or(icecore_archive::Error::EmptyChain)?;
+                Ok((parent.chain_id, full_end))
+            }
+        }
+    }
 }
 
 /// A backup that may begin.
@@ -62,9 +76,11 @@ pub async fn backup(
             (Some(source), at, again)
         }
     };
-    let (hold, plan) = acquire(engine, collection, plan, options).await?;
+    let (chain_id, full_end) = onto.chain(plan.end)?;
+    let chain = ChainOf::new(collection.id(), chain_id, full_end, &plan)?;
+    let (hold, plan) = acquire(engine, chain, plan, options).await?;
     let prepared = Prepared { onto, at, plan };
-    let written = write_layer(engine, collection, options, &prepared, source).await;
+    let written = write_layer(engine, collection, options, &prepared, chain_id, source).await;
     let Prepared { at, plan, .. } = prepared;
     let mut report = match written {
         Ok(report) => report,
@@ -199,13 +215,13 @@ pub(crate) async fn plan_at(
 /// Protects what the plan reads; the plan comes back with what has changed since it was made.
 async fn acquire(
     engine: &Engine,
-    collection: &Collection,
+    chain: ChainOf,
     mut plan: BackupPlan,
     options: &BackupOptions,
 ) -> Result<(Hold, BackupPlan)> {
-    let (engine, collection, on_gc_gap) = (engine.clone(), collection.clone(), options.on_gc_gap);
+    let (engine, on_gc_gap) = (engine.clone(), options.on_gc_gap);
     blocking(move || {
-        let hold = Hold::acquire(&engine, &collection, &mut plan, on_gc_gap)?;
+        let hold = Hold::acquire(&engine, chain, &mut plan, on_gc_gap)?;
         let estimated = estimate(&engine, &mut plan);
         estimated.inspect_err(|_| hold.abandon())?;
         let gaps = plan.keyspaces.iter();
@@ -263,6 +279,7 @@ async fn write_layer(
     collection: &Collection,
     options: &BackupOptions,
     prepared: &Prepared,
+    chain_id: ChainId,
     fast: Option<Source>,
 ) -> Result<BackupReport> {
     let Prepared { onto, at, plan } = prepared;
@@ -282,7 +299,7 @@ async fn write_layer(
         None => export(engine, at, &writer, plan, options, prints).await?,
     };
     let of = ManifestOf {
-        chain_id: parent.map_or_else(ChainId::random, |parent| parent.chain_id),
+        chain_id,
         created_at: engine.now(),
     };
     let manifest = manifest(engine, collection, &writer, of, plan, &exported);

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use icecore_mvcc::{Descriptor, EngineId, KeyspaceId, KeyspaceSettings, Timestamp};
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use crate::catalog::{
     Catalog, DESCRIPTOR_KIND, SYSTEM_FAMILY, SYSTEM_KEYSPACE, decode_descriptor, family_id,
@@ -54,6 +55,7 @@ struct Inner {
     settings: RocksSettings,
     options: Options,
     read_only: bool,
+    session: Uuid,
     // Last: the folder is unlocked once RocksDB is closed.
     folder: Folder,
 }
@@ -180,6 +182,7 @@ impl Engine {
                 settings,
                 options: options.clone(),
                 read_only,
+                session: Uuid::new_v4(),
                 folder,
             }),
         };
@@ -292,6 +295,12 @@ impl Engine {
     /// This database's id. A checkpoint opened as a database has its own.
     pub fn id(&self) -> EngineId {
         self.inner.folder.identity().engine_id
+    }
+
+    /// Names this opening of the database: drawn at random each time it is opened. Only one process has a
+    /// database open for writing, so what another session left at work is dead.
+    pub fn session(&self) -> Uuid {
+        self.inner.session
     }
 
     /// The id of the engine that this database was a checkpoint of.

@@ -60,5 +60,5 @@ pub use options::{Compression, Options};
 pub use read::{
     Entry, EntryRef, PointReader, RowRef, Scan, ScanDirection, Snapshot, VersionRow, Versions,
 };
-pub use system::SystemRows;
+pub use system::{RowChange, SystemRows};
 pub use txn::{Isolation, Transaction, TransactionScan};

@@ -18,6 +18,31 @@ pub struct SystemRows {
     keyspace: Keyspace,
 }
 
+/// A change of one row of the system keyspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowChange {
+    row: Vec<u8>,
+    json: Option<Vec<u8>>,
+}
+
+impl RowChange {
+    /// Writes a row.
+    pub fn put(kind: &str, key: impl ToString, json: Vec<u8>) -> Self {
+        Self {
+            row: row_key(kind, &key.to_string()),
+            json: Some(json),
+        }
+    }
+
+    /// Removes a row.
+    pub fn delete(kind: &str, key: impl ToString) -> Self {
+        Self {
+            row: row_key(kind, &key.to_string()),
+            json: None,
+        }
+    }
+}
+
 impl SystemRows {
     pub(crate) fn new(keyspace: Keyspace) -> Self {
         Self { keyspace }
@@ -45,6 +70,21 @@ impl SystemRows {
     pub fn delete(&self, kind: &str, key: &str) -> Result<Timestamp> {
         let mut batch = Batch::new();
         batch.delete(&self.keyspace, row_key(kind, key));
+        self.keyspace.engine().commit(batch, Durability::Sync)
+    }
+
+    /// Changes several rows in one commit, durably: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`].
+    pub fn change(&self, changes: Vec<RowChange>) -> Result<Timestamp> {
+        let mut batch = Batch::new();
+        for RowChange { row, json } in changes {
+            match json {
+                Some(json) => batch.put(&self.keyspace, row, json),
+                None => batch.delete(&self.keyspace, row),
+            };
+        }
         self.keyspace.engine().commit(batch, Durability::Sync)
     }
 

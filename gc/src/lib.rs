@@ -25,11 +25,7 @@
 //! let accounts = engine.create_keyspace("bank.accounts", KeyspaceSettings::default())?;
 //! let before = accounts.put(b"alice", b"100", Durability::Sync)?;
 //! let protected = ProtectedTimestamps::new(&engine);
-//! let record = protected.protect(ProtectRequest {
-//!     timestamp: before,
-//!     target: Target::All,
-//!     owner: "audit of march".to_owned(),
-//! })?;
+//! let record = protected.protect(ProtectRequest::new(before, Target::All, "audit of march"))?;
 //! accounts.put(b"alice", b"60", Durability::Sync)?;
 //!
 //! // Even with no TTL at all, the record holds.
@@ -50,6 +46,8 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod exchange;
+mod holder;
 mod options;
 pub mod policy;
 mod protect;
@@ -62,6 +60,8 @@ mod target;
 mod worker;
 
 pub use error::{Error, Result};
+pub use exchange::Exchange;
+pub use holder::Holder;
 pub use options::{GcOptions, WorkerOptions};
 pub use policy::HeldBy;
 pub use protect::ProtectedTimestamps;

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::record::{ProtectRequest, Purpose, Record, RecordId};
 
 /// Kind of the system rows that hold the records.
-const KIND: &str = "protected";
+pub(crate) const KIND: &str = "protected";
 
 /// The protected timestamps of an engine. Cheap to clone; keeps the engine open. All calls may come
 /// from any thread; what returned `Ok` survives a crash.
@@ -29,6 +29,10 @@ impl ProtectedTimestamps {
         Self {
             engine: engine.clone(),
         }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Holds back garbage collection: from now on until it is released, every read of the target at
@@ -72,15 +76,11 @@ impl ProtectedTimestamps {
     /// [`Error::NoSuchRecord`], [`Error::Backwards`], [`Error::InFuture`].
     pub fn advance(&self, id: &RecordId, to: Timestamp) -> Result<Record> {
         let _guard = self.engine.gc_guard();
-        let mut record = self.get(id)?.ok_or(Error::NoSuchRecord { id: *id })?;
+        let record = self.get(id)?.ok_or(Error::NoSuchRecord { id: *id })?;
         let from = record.timestamp;
-        if to < from {
-            return Err(Error::Backwards { id: *id, from, to });
-        }
-        if to == from {
+        let Some(record) = record.moved(to)? else {
             return Ok(record);
-        }
-        record.timestamp = to;
+        };
         // No threshold to verify: all that stand at or after `to` stood so at or after `from` too.
         check_past(to, self.engine.now())?;
         self.write(&record)?;
@@ -156,7 +156,7 @@ impl ProtectedTimestamps {
     }
 
     /// Under the GC guard: no threshold that matters has passed the record's time.
-    fn verify(&self, record: &Record) -> Result<()> {
+    pub(crate) fn verify(&self, record: &Record) -> Result<()> {
         let held = self.kept_whole(record)?;
         let named = match record.purpose {
             Purpose::Reads => record.target.exact_names(),
@@ -193,7 +193,7 @@ impl ProtectedTimestamps {
     }
 }
 
-fn check_past(timestamp: Timestamp, now: Timestamp) -> Result<()> {
+pub(crate) fn check_past(timestamp: Timestamp, now: Timestamp) -> Result<()> {
     if timestamp > now {
         return Err(Error::InFuture { timestamp, now });
     }

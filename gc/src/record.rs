@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::holder::Holder;
 use crate::target::Target;
 
 /// The longest owner text, in bytes.
@@ -65,9 +66,30 @@ pub struct ProtectRequest {
     pub target: Target,
     /// Who wants it, for the operator who finds it later: 1 to 256 bytes on one line.
     pub owner: String,
+    /// Whose it is, for programs. Default: nobody's that could be dead; it stands until it is released.
+    pub holder: Option<Holder>,
 }
 
 impl ProtectRequest {
+    /// A request with the defaults of everything else.
+    pub fn new(timestamp: Timestamp, target: Target, owner: impl Into<String>) -> Self {
+        Self {
+            timestamp,
+            target,
+            owner: owner.into(),
+            holder: None,
+        }
+    }
+
+    /// The same for a holder.
+    #[must_use]
+    pub fn held_by(self, holder: Holder) -> Self {
+        Self {
+            holder: Some(holder),
+            ..self
+        }
+    }
+
     /// Checks what can be checked without an engine.
     ///
     /// # Errors
@@ -130,6 +152,9 @@ pub struct Record {
     /// For whose reads.
     #[serde(default, skip_serializing_if = "Purpose::is_reads")]
     pub purpose: Purpose,
+    /// Whose it is, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
     /// What a newer version wrote beside that; kept when the record is moved.
     #[serde(flatten)]
     unknown: serde_json::Map<String, serde_json::Value>,
@@ -146,6 +171,7 @@ impl Record {
             timestamp,
             target,
             owner,
+            holder,
         } = request;
         Self {
             id,
@@ -154,6 +180,7 @@ impl Record {
             owner,
             created,
             purpose,
+            holder,
             unknown: serde_json::Map::new(),
         }
     }
@@ -167,6 +194,18 @@ impl Record {
             && keyspace
                 .dropped
                 .is_none_or(|dropped| self.timestamp < dropped)
+    }
+
+    /// The record at a later time; none where it is there already.
+    pub(crate) fn moved(&self, to: Timestamp) -> Result<Option<Self>> {
+        let (id, from) = (self.id, self.timestamp);
+        if to < from {
+            return Err(Error::Backwards { id, from, to });
+        }
+        Ok((to > from).then(|| Self {
+            timestamp: to,
+            ..self.clone()
+        }))
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {

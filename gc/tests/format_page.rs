@@ -14,7 +14,7 @@
 mod common;
 
 use common::Lab;
-use icecore_gc::{Record, Target};
+use icecore_gc::{Holder, Record, Target};
 use icecore_golden::page;
 
 const PAGE: &str = include_str!("../../docs/format/protected.md");
@@ -33,6 +33,7 @@ fn record() {
         let record: Record = serde_json::from_str(golden).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), golden);
     }
+    // The one that has every field.
     let golden = page::blocks(PAGE, "Record", "json")[1];
     let json: serde_json::Value = serde_json::from_str(golden).unwrap();
     let described: Vec<String> = rows("Record")
@@ -63,6 +64,26 @@ fn targets() {
             Target::All => "all",
             Target::Keyspaces(_) => "keyspaces",
             Target::Spans(_) => "spans",
+        };
+        assert_eq!(kind, matches);
+    }
+}
+
+#[test]
+fn holders() {
+    let examples = rows("Holders");
+    assert_eq!(examples.len(), 5, "every example is read");
+    for row in examples {
+        let (kind, example) = (&row[0], &row[1]);
+        let holder: Holder = serde_json::from_str(example).unwrap();
+        assert_eq!(serde_json::to_string(&holder).unwrap(), *example);
+        let matches = match &holder {
+            Holder::Job { .. } => "job",
+            Holder::Run { .. } => "run",
+            Holder::Chain { .. } => "chain",
+            Holder::Consumer { .. } => "consumer",
+            Holder::Schedule { .. } => "schedule",
+            Holder::Unknown(json) => panic!("{json}"),
         };
         assert_eq!(kind, matches);
     }

@@ -85,11 +85,7 @@ impl Records {
         let timestamp = stage.time(&words.option("at").expect("at T"));
         let owner = words.option("owner").unwrap_or("test".to_owned());
         let name = words.next();
-        let request = ProtectRequest {
-            timestamp,
-            target: target(words),
-            owner,
-        };
+        let request = ProtectRequest::new(timestamp, target(words), owner);
         let record = ProtectedTimestamps::new(stage.engine()).protect(request)?;
         stage
             .masks

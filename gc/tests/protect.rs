@@ -304,11 +304,7 @@ fn a_granted_record_is_never_passed() {
 }
 
 fn for_backups(timestamp: Timestamp, target: Target) -> ProtectRequest {
-    ProtectRequest {
-        timestamp,
-        target,
-        owner: "test".to_owned(),
-    }
+    ProtectRequest::new(timestamp, target, "test")
 }
 
 fn exclude(lab: &Lab, name: &str, exclude_from_backup: bool) {

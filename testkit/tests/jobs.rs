@@ -19,13 +19,13 @@ use icecore_archive::{BegunLayer, Checkpoint, Collection, StoreOptions};
 use icecore_backup::jobs::{BackupJobs, BackupSpec, JobRow, JobRunner, JobState};
 use icecore_backup::retain::{ExpireOptions, expire};
 use icecore_backup::{BackupOptions, backup};
-use icecore_engine::Engine;
+use icecore_engine::{Durability, Engine};
 use icecore_gc::{ProtectRequest, ProtectedTimestamps, Target};
-use icecore_mvcc::Timestamp;
+use icecore_mvcc::{KeyspaceSettings, Timestamp};
 use icecore_restore::{RestoreOptions, restore};
 use icecore_testkit::scratch;
 use job_stage::{ROWS, Stage, change};
-use many_files::{clock_options, fill};
+use many_files::{clock_options, fill, rows_of};
 
 #[test]
 fn a_job_takes_a_full_and_then_an_incremental_and_leaves_only_the_chains_protection() {
@@ -436,11 +436,7 @@ fn protection_of_jobs_that_died_is_released_and_no_other() {
     let records = ProtectedTimestamps::new(stage.engine());
     let dead = "backup job 7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90";
     for owner in [dead, "backup job of the month", "audit"] {
-        let request = ProtectRequest {
-            timestamp: stage.engine().now(),
-            target: Target::All,
-            owner: owner.to_owned(),
-        };
+        let request = ProtectRequest::new(stage.engine().now(), Target::All, owner);
         records.protect(request).unwrap();
     }
     drop(records);
@@ -525,4 +521,61 @@ fn an_ordinary_backup_leaves_a_paused_jobs_protection_alone() {
     stage.runner().resume(id).unwrap();
     stage.state(id, JobState::Succeeded);
     assert_eq!(stage.owners().len(), 1);
+}
+
+/// What the window's record cannot hold: it begins before the keyspace can be read.
+#[test]
+fn what_an_incremental_job_takes_from_zero_is_held_from_the_layers_end_while_it_is_paused() {
+    let mut stage = Stage::new(10);
+    let full = stage.submit(&stage.spec());
+    stage.state(full, JobState::Succeeded);
+    for name in ["bank.new", "bank.gone"] {
+        let settings = KeyspaceSettings::default();
+        stage.engine().create_keyspace(name, settings).unwrap();
+    }
+    fill(stage.engine(), 0, ROWS);
+    let rows = rows_of(stage.engine());
+    let spec = BackupSpec {
+        revision_history: true,
+        ..stage.onto(stage.slow())
+    };
+    stage.engine().drop_keyspace("bank.gone").unwrap();
+    let id = stage.submit(&spec);
+    stage.noted(id, 1 << 20);
+    stage.runner().pause(id).unwrap();
+    stage.state(id, JobState::Paused);
+    stage.restart();
+    // Every row is replaced, and whatever nothing holds is collected.
+    let keyspace = stage.engine().keyspace("bank.new").unwrap();
+    for row in 0..ROWS {
+        let key = format!("{row:08}");
+        keyspace.put(&key, b"later", Durability::Buffered).unwrap();
+    }
+    let at_once = icecore_gc::GcOptions {
+        ttl_override: Some(Duration::ZERO),
+        compact: true,
+        ..icecore_gc::GcOptions::default()
+    };
+    icecore_gc::collect(stage.engine(), &at_once).unwrap();
+    stage.runner().resume(id).unwrap();
+    stage.state(id, JobState::Succeeded);
+    assert_eq!(stage.owners().len(), 1, "{:?}", stage.owners());
+    let folder = scratch::folder().unwrap();
+    let restored = Engine::open(folder.path().join("db"), &clock_options()).unwrap();
+    scratch::runtime().unwrap().block_on(async {
+        let opened = Collection::open(&stage.uri(), StoreOptions::default()).await;
+        let options = RestoreOptions::default();
+        restore(&restored, &opened.unwrap(), &options)
+            .await
+            .unwrap();
+    });
+    let restored = rows_of(&restored);
+    assert!(restored["bank.new"] == rows["bank.new"]);
+    assert!(!restored.contains_key("bank.gone"));
+    // Its last moments are in the layer, too.
+    let manifests = stage.manifests();
+    let gone = manifests[1].keyspaces.iter();
+    let gone = gone.filter(|k| k.descriptor.name == "bank.gone");
+    let entries: u64 = gone.flat_map(|k| &k.files).map(|file| file.entries).sum();
+    assert_eq!(entries, u64::from(ROWS));
 }

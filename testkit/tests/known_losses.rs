@@ -504,11 +504,7 @@ fn a_record_that_a_dead_run_left_is_released_by_the_next() {
     rig.write(&[("a", Some("1"))]);
     // What a run of the same selection leaves when its process dies.
     let owner = icecore_backup::chain_owner(rig.collection().id(), &[]);
-    let request = ProtectRequest {
-        timestamp: rig.engine().now(),
-        target: Target::All,
-        owner,
-    };
+    let request = ProtectRequest::new(rig.engine().now(), Target::All, owner);
     ProtectedTimestamps::new(rig.engine())
         .protect(request)
         .unwrap();

@@ -185,11 +185,11 @@ fn a_record_that_holds_less_than_the_chain_does_not_count_as_the_chains() {
     let standing = rig.records().remove(0);
     // Somebody replaced it by one for other keyspaces.
     records
-        .protect(icecore_gc::ProtectRequest {
-            timestamp: standing.timestamp,
-            target: Target::Keyspaces(vec!["nyc.*".parse().unwrap()]),
-            owner: standing.owner,
-        })
+        .protect(icecore_gc::ProtectRequest::new(
+            standing.timestamp,
+            Target::Keyspaces(vec!["nyc.*".parse().unwrap()]),
+            standing.owner,
+        ))
         .unwrap();
     records.release(&standing.id).unwrap();
     rig.clock.advance(MINUTE);
@@ -224,11 +224,8 @@ fn with_a_gap(rig: &Rig, history: bool) -> (Timestamp, Timestamp) {
         .unwrap();
     // Only the other one is still held.
     let records = ProtectedTimestamps::new(rig.engine());
-    let request = icecore_gc::ProtectRequest {
-        timestamp: full.end,
-        target: Target::Keyspaces(vec!["bank.other".parse().unwrap()]),
-        owner: "test".to_owned(),
-    };
+    let other_only = Target::Keyspaces(vec!["bank.other".parse().unwrap()]);
+    let request = icecore_gc::ProtectRequest::new(full.end, other_only, "test");
     release_all(rig);
     records.protect(request).unwrap();
     rig.clock.advance(MINUTE);

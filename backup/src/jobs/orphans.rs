@@ -1,7 +1,7 @@
 //! Protection that belongs to jobs, and what is left of it when a process dies.
 
 use icecore_engine::Engine;
-use icecore_gc::{ProtectedTimestamps, RecordId};
+use icecore_gc::{Holder, ProtectedTimestamps, Record, RecordId};
 
 use super::row::JobId;
 use super::table::JobTable;
@@ -15,14 +15,20 @@ pub(super) fn owner_of(id: JobId) -> String {
     format!("{OWNER}{id}")
 }
 
-/// The job that a record belongs to.
-fn job_of(owner: &str) -> Option<JobId> {
-    owner.strip_prefix(OWNER)?.parse().ok()
+/// The job that a record belongs to. Versions that knew no holders named it as the owner only.
+pub(super) fn job_of(record: &Record) -> Option<JobId> {
+    match &record.holder {
+        Some(Holder::Job { id }) => Some(JobId::from(*id)),
+        Some(_) => None,
+        None => record.owner.strip_prefix(OWNER)?.parse().ok(),
+    }
 }
 
-/// Releases the records of a job but for one.
-pub(super) fn release_of(engine: &Engine, id: JobId, keep: Option<RecordId>) -> Result<()> {
-    release_where(engine, |owner, record| owner == id && Some(record) != keep)
+/// Releases the records of a job but for these.
+pub(super) fn release_of(engine: &Engine, id: JobId, keep: &[RecordId]) -> Result<()> {
+    release_where(engine, |owner, record| {
+        owner == id && !keep.contains(&record)
+    })
 }
 
 /// Releases the records of jobs that are over, or that there are not: a process died before it could.
@@ -30,7 +36,7 @@ pub(super) fn release_of(engine: &Engine, id: JobId, keep: Option<RecordId>) -> 
 pub(super) fn release_orphans(table: &JobTable) -> Result<()> {
     let engine = table.engine();
     for record in ProtectedTimestamps::new(engine).list()? {
-        let Some(id) = job_of(&record.owner) else {
+        let Some(id) = job_of(&record) else {
             continue;
         };
         let gone = match table.get(id) {
@@ -40,7 +46,7 @@ pub(super) fn release_orphans(table: &JobTable) -> Result<()> {
         };
         if gone {
             tracing::warn!(%id, record = %record.id, "releasing the protection of a job that is over");
-            release_of(engine, id, None)?;
+            release_of(engine, id, &[])?;
         }
     }
     Ok(())
@@ -49,7 +55,7 @@ pub(super) fn release_orphans(table: &JobTable) -> Result<()> {
 fn release_where(engine: &Engine, wanted: impl Fn(JobId, RecordId) -> bool) -> Result<()> {
     let records = ProtectedTimestamps::new(engine);
     for record in records.list()? {
-        if job_of(&record.owner).is_some_and(|id| wanted(id, record.id)) {
+        if job_of(&record).is_some_and(|id| wanted(id, record.id)) {
             match records.release(&record.id) {
                 Ok(()) | Err(icecore_gc::Error::NoSuchRecord { .. }) => {}
                 Err(error) => return Err(error.into()),

@@ -21,6 +21,17 @@ impl JobId {
     pub(super) fn random() -> Self {
         Self(Uuid::new_v4())
     }
+
+    /// Its bytes.
+    pub(super) const fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl From<Uuid> for JobId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
 }
 
 impl fmt::Display for JobId {

@@ -82,8 +82,9 @@ impl Lab {
     }
 
     fn acquire(&self, plan: BackupPlan, options: &BackupOptions) -> Result<(Hold, BackupPlan)> {
+        let chain = ChainOf::new(self.collection.id(), ChainId::random(), plan.start, &plan)?;
         self.runtime
-            .block_on(acquire(&self.engine, &self.collection, plan, options))
+            .block_on(acquire(&self.engine, chain, plan, options))
     }
 }
 

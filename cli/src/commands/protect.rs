@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use icecore_gc::{
-    ProtectRequest, ProtectedTimestamps, Purpose, RecordId, RecordStatus, Target, status,
+    Holder, ProtectRequest, ProtectedTimestamps, Purpose, RecordId, RecordStatus, Target, status,
 };
 use icecore_mvcc::{NamePattern, Timestamp, format_duration};
 use serde::Serialize;
@@ -62,6 +62,8 @@ struct Shown {
     #[serde(serialize_with = "time")]
     created: Timestamp,
     purpose: Purpose,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<Holder>,
 }
 
 impl From<&icecore_gc::Record> for Shown {
@@ -73,6 +75,7 @@ impl From<&icecore_gc::Record> for Shown {
             owner: record.owner.clone(),
             created: record.created,
             purpose: record.purpose,
+            holder: record.holder.clone(),
         }
     }
 }
@@ -88,11 +91,8 @@ fn add(context: &Context, arguments: &AddArguments) -> Result<()> {
             true => Target::All,
             false => Target::Keyspaces(arguments.keyspaces.clone()),
         };
-        Ok(ProtectedTimestamps::new(engine).protect(ProtectRequest {
-            timestamp,
-            target,
-            owner: arguments.owner.clone(),
-        })?)
+        let request = ProtectRequest::new(timestamp, target, arguments.owner.clone());
+        Ok(ProtectedTimestamps::new(engine).protect(request)?)
     })?;
     let shown = Shown::from(&record);
     let sentence = || {

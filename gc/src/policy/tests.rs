@@ -29,11 +29,7 @@ impl Case {
             .protected
             .iter()
             .map(|at| {
-                let request = ProtectRequest {
-                    timestamp: ts(*at),
-                    target: Target::All,
-                    owner: format!("of {at}"),
-                };
+                let request = ProtectRequest::new(ts(*at), Target::All, format!("of {at}"));
                 Record::new(RecordId::random(), request, Purpose::Reads, ts(self.now))
             })
             .collect();

@@ -8,11 +8,7 @@ fn ts(nanos: u64) -> Timestamp {
 }
 
 fn request(target: Target, owner: &str) -> ProtectRequest {
-    ProtectRequest {
-        timestamp: ts(50),
-        target,
-        owner: owner.to_owned(),
-    }
+    ProtectRequest::new(ts(50), target, owner)
 }
 
 fn keyspaces(patterns: &[&str]) -> Target {

@@ -49,11 +49,8 @@ impl Lab {
     }
 
     pub fn protect(&self, timestamp: Timestamp, target: Target) -> Result<Record> {
-        self.protected().protect(ProtectRequest {
-            timestamp,
-            target,
-            owner: "test".to_owned(),
-        })
+        let request = ProtectRequest::new(timestamp, target, "test");
+        self.protected().protect(request)
     }
 
     pub fn collect(&self) -> icecore_gc::GcReport {

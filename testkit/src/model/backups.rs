@@ -6,7 +6,7 @@ use icecore_archive::{BackupSelector, Collection, LayerKind, LayerPath};
 use icecore_backup::{
     BackupOptions, BackupReport, Fingerprints, Method, Mode, OnGcGap, backup, chain_owner,
 };
-use icecore_gc::{ProtectedTimestamps, Purpose};
+use icecore_gc::{Holder, ProtectedTimestamps, Purpose, Record};
 use icecore_mvcc::model::ModelKeyspace;
 use icecore_mvcc::{Fingerprint, Fingerprinter, KeyRange, KeyspaceId, NamePattern, Timestamp};
 
@@ -46,6 +46,7 @@ impl World {
             threads: 1 + self.dice.below(2),
             ..BackupOptions::default()
         };
+        let before = self.records()?;
         let Some((report, keyspaces)) = self.take(collection, &options, forecast)? else {
             return Ok(());
         };
@@ -62,7 +63,7 @@ impl World {
             layers: vec![layer(&report, keyspaces)],
             merged: false,
         });
-        self.held(collection, self.chains.len().saturating_sub(1))
+        self.held(collection, self.chains.len().saturating_sub(1), &before)
     }
 
     pub(crate) fn incremental(
@@ -97,6 +98,7 @@ impl World {
             threads: 1 + self.dice.below(2),
             ..BackupOptions::default()
         };
+        let before = self.records()?;
         let Some((report, keyspaces)) = self.take(onto.collection, &options, forecast)? else {
             return Ok(());
         };
@@ -112,7 +114,7 @@ impl World {
         if let Some(chain) = self.chains.get_mut(position) {
             chain.layers.push(layer(&report, keyspaces));
         }
-        self.held(onto.collection, position)
+        self.held(onto.collection, position, &before)
     }
 
     /// How a full is made, where it can be by copying. What it must hold is the same.
@@ -314,27 +316,54 @@ impl World {
             .collect())
     }
 
-    /// One record, at the chain's end, holds the chain, and nothing else that it names.
-    fn held(&self, collection: usize, chain: usize) -> Result<()> {
+    fn records(&self) -> Result<Vec<Record>> {
+        Ok(ProtectedTimestamps::new(&self.engine()?).list()?)
+    }
+
+    /// A backup leaves one record at the end of its chain, and every other as it was; but a full takes over
+    /// from older chains of its selection, and has none itself where a newer one stands.
+    fn held(&self, collection: usize, chain: usize, before: &[Record]) -> Result<()> {
         let Some(chain) = self.chains.get(chain) else {
             return Ok(());
         };
+        let [full, end] = match chain.layers.as_slice() {
+            [only] => [only.end, only.end],
+            [full, .., last] => [full.end, last.end],
+            [] => return Ok(()),
+        };
         let patterns: Vec<String> = chain.scope.iter().map(ToString::to_string).collect();
         let owner = chain_owner(self.collection(collection)?.id(), &patterns);
-        let records = ProtectedTimestamps::new(&self.engine()?).list()?;
-        let found: Vec<_> = records
+        let full_of = |record: &Record| match &record.holder {
+            Some(Holder::Chain { full, .. }) if record.owner == owner => Some(*full),
+            _ => None,
+        };
+        let after = self.records()?;
+        let is_full = chain.layers.len() == 1;
+        let newer = after.iter().any(|r| full_of(r).is_some_and(|f| f > full));
+        let own: Vec<_> = after.iter().filter(|r| full_of(r) == Some(full)).collect();
+        let expected = usize::from(!(is_full && newer));
+        // Fulls as of the same time are told apart by chance.
+        let at_end = own
             .iter()
-            .filter(|r| r.owner == owner)
-            .map(|r| (r.timestamp, r.purpose))
-            .collect();
-        let end = chain.layers.last();
-        let end: Vec<_> = end
-            .map(|layer| (layer.end, Purpose::Backups))
-            .into_iter()
-            .collect();
+            .any(|r| (r.timestamp, r.purpose) == (end, Purpose::Backups));
         ensure!(
-            found == end,
-            "the chain ends at {end:?}, and is protected at {found:?}"
+            own.len() >= expected && (at_end || expected == 0),
+            "the chain from {full:?} ends at {end:?}, and is held by {own:?}"
+        );
+        for record in before {
+            let taken_over = is_full && full_of(record).is_some_and(|f| f <= full);
+            let its_own = full_of(record) == Some(full);
+            let stays = after.contains(record);
+            ensure!(
+                its_own || stays != taken_over,
+                "of the chain from {full:?} to {end:?}, record {record:?} stays: {stays}"
+            );
+        }
+        let made = after.iter().filter(|r| !before.contains(r));
+        ensure!(
+            made.clone().all(|r| full_of(r) == Some(full)),
+            "a backup left {:?}",
+            made.collect::<Vec<_>>()
         );
         Ok(())
     }

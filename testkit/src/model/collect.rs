@@ -21,11 +21,7 @@ impl World {
         } else {
             Target::Keyspaces(scope)
         };
-        let request = ProtectRequest {
-            timestamp,
-            target,
-            owner: "somebody".to_owned(),
-        };
+        let request = ProtectRequest::new(timestamp, target, "somebody");
         let past_it = |name: &str, dropped: Option<Timestamp>, threshold: Timestamp| {
             request.target.matches(name)
                 && dropped.is_none_or(|d| timestamp < d)

@@ -27,6 +27,12 @@ pub(super) struct Begun {
     pub(super) created_at: Timestamp,
     /// The protected timestamp, once it is made.
     pub(super) record: Option<RecordId>,
+    /// A second one, at the layer's end: of an incremental that takes keyspaces from zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) end_record: Option<RecordId>,
+    /// Whether the chain had a record when the backup was begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) chain_held: bool,
     /// The layer's directory, once it is claimed.
     pub(super) layer: Option<LayerPath>,
     /// The work, cut once: what is there changes, the pieces do not.

@@ -224,6 +224,8 @@ async fn note(
             chosen,
             created_at: job.engine().now(),
             record: None,
+            end_record: None,
+            chain_held: false,
             layer: None,
             pieces: Vec::new(),
             revision_starts: Vec::new(),

@@ -61,7 +61,7 @@ impl JobHandler for BackupJobs {
     fn release<'a>(&'a self, job: &'a JobContext) -> LocalBoxFuture<'a, Result<(), JobFailure>> {
         Box::pin(async move {
             let (engine, id) = (job.engine().clone(), job.id());
-            Ok(blocking(move || release_of(&engine, id, None)).await?)
+            Ok(blocking(move || release_of(&engine, id, &[])).await?)
         })
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use icecore_archive::{
-    BegunLayer, Chain, ChainId, Claimant, Collection, CollectionId, ContentHash,
-    Error as ArchiveError, LayerEntry, LayerPath, LayerWriter, Manifest, RunId, StoreOptions,
-    blocking,
+    BegunLayer, Chain, Claimant, Collection, CollectionId, ContentHash, Error as ArchiveError,
+    LayerEntry, LayerPath, LayerWriter, Manifest, RunId, StoreOptions, blocking,
 };
 use icecore_engine::{ChangeSet, Engine, Keyspace, Snapshot, Window};
+use icecore_gc::ProtectedTimestamps;
 use icecore_mvcc::{Fingerprint, KeyRange, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -27,6 +27,7 @@ use crate::mode::Method;
 use crate::options::BackupOptions;
 use crate::plan::BackupPlan;
 use crate::prints::{Basis, Follow, Prints};
+use crate::protection::ChainOf;
 use crate::report::KeyspaceReport;
 use crate::run::{ManifestOf, Onto, Prepared, manifest, prepare, recheck};
 use crate::window::window_options;
@@ -135,12 +136,10 @@ async fn begin(
     prepared: Prepared,
 ) -> Result<(Begun, Snapshot)> {
     let Prepared { onto, at, plan } = prepared;
-    let (chain_id, parent, chosen, full_end) = match &onto {
-        Onto::Full(chosen) => (ChainId::random(), None, chosen.clone(), plan.end),
-        Onto::Chain(chain, parent) => {
-            let full_end = chain.full_end().ok_or(ArchiveError::EmptyChain)?;
-            (parent.chain_id, Some(chain.head()?), None, full_end)
-        }
+    let (chain_id, full_end) = onto.chain(plan.end)?;
+    let (parent, chosen) = match &onto {
+        Onto::Full(chosen) => (None, chosen.clone()),
+        Onto::Chain(chain, _) => (Some(chain.head()?), None),
     };
     let prints_before = prints_before(&plan, &onto, options);
     let (job, options) = (job.clone(), options.clone());
@@ -164,6 +163,8 @@ async fn begin(
                     .map(|range| PieceSpec { keyspace, range }),
             );
         }
+        let chain = ChainOf::new(id, chain_id, full_end, &plan)?;
+        let records = ProtectedTimestamps::new(job.engine()).list()?;
         let begun = Begun {
             run: RunId::random(),
             collection: id,
@@ -173,6 +174,8 @@ async fn begin(
             chosen,
             created_at: job.engine().now(),
             record: None,
+            end_record: None,
+            chain_held: chain.stands(&records),
             layer: None,
             pieces,
             revision_starts: vec![None; plan.keyspaces.len()],
@@ -191,11 +194,13 @@ async fn begin(
 pub(super) async fn protect(job: &JobContext, begun: &mut Begun) -> Result<()> {
     let (of_job, mut noted) = (job.clone(), begun.clone());
     *begun = blocking(move || {
-        let record = hold::acquire(of_job.engine(), of_job.id(), &noted.plan, noted.record)?;
-        if noted.record != record {
-            noted.record = record;
+        let known = [noted.record, noted.end_record];
+        let held = hold::acquire(of_job.engine(), of_job.id(), &noted.plan, known)?;
+        if known != held {
+            [noted.record, noted.end_record] = held;
             of_job.set_state(&noted)?;
-            of_job.set_protection(record.map(|record| record.to_string()))?;
+            let shown = noted.record.or(noted.end_record);
+            of_job.set_protection(shown.map(|record| record.to_string()))?;
         }
         Ok::<_, crate::Error>(noted)
     })
@@ -648,8 +653,8 @@ pub(super) async fn finish(
     manifest: &Manifest,
 ) -> Value {
     let (engine, id, collection_id) = (job.engine().clone(), job.id(), collection.id());
-    let plan = begun.plan.clone();
-    let handed = blocking(move || hold::hand_over(&engine, id, collection_id, &plan)).await;
+    let of_begun = begun.clone();
+    let handed = blocking(move || hold::hand_over(&engine, id, collection_id, &of_begun)).await;
     if let Err(error) = handed {
         tracing::error!(%id, %error, "the backup is done, but its protection could not be handed over");
     }
