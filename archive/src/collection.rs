@@ -33,6 +33,7 @@ mod index;
 mod keys;
 mod places;
 mod read;
+mod vacant;
 
 use std::sync::Arc;
 
@@ -108,7 +109,8 @@ impl Collection {
     /// keys, with a wrapper for each.
     ///
     /// # Errors
-    /// As [`Collection::open`], without [`Error::NoCollection`].
+    /// As [`Collection::open`], without [`Error::NoCollection`]; [`Error::NotVacant`] if it would be made where
+    /// files of a backup lie.
     pub async fn create_or_open(uri: &CollectionUri, options: StoreOptions) -> Result<Self> {
         Self::create_or_open_places(&CollectionPlaces::new(vec![uri.clone()])?, options).await
     }
@@ -134,7 +136,7 @@ impl Collection {
                 let seal = enter(&store, &marker, &options).await?;
                 (marker, seal)
             }
-            None => create_marker(&store, &options).await?,
+            None => create(&store, &options).await?,
         };
         let id = marker.collection_id;
         let localities = places::create_or_open(places, id, &options, &counts).await?;
@@ -214,7 +216,22 @@ impl Collection {
     }
 }
 
-/// Makes the collection: sealed if the options hold keys.
+/// Makes the collection, unless files of another one lie there.
+async fn create(store: &Store, options: &StoreOptions) -> Result<(CollectionMarker, Seal)> {
+    let Err(refused) = vacant::check(store).await else {
+        return create_marker(store, options).await;
+    };
+    // They may be those of somebody who made it meanwhile.
+    match read_marker(store).await? {
+        Some(marker) => {
+            let seal = enter(store, &marker, options).await?;
+            Ok((marker, seal))
+        }
+        None => Err(refused),
+    }
+}
+
+/// Puts its marker: sealed if the options hold keys.
 async fn create_marker(store: &Store, options: &StoreOptions) -> Result<(CollectionMarker, Seal)> {
     let mut marker = CollectionMarker::new(options.clock.now());
     let mut seal = Seal::default();

@@ -186,6 +186,18 @@ pub enum Error {
         location: String,
     },
 
+    /// Files of a backup lie where a new collection was to be made.
+    #[error(
+        "{path} in {location} is part of a backup, and no marker says of which collection; bring metadata/COLLECTION back from a \
+         copy if it was lost, or choose a place outside of other collections"
+    )]
+    NotVacant {
+        /// The first object that is one.
+        path: String,
+        /// The place, redacted.
+        location: String,
+    },
+
     /// The collection marker cannot be read.
     #[error("{path} in {location} is damaged: {reason}; restore that object from a copy")]
     DamagedMarker {

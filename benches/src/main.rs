@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use icecore_benches::backup::Work;
 use icecore_benches::{Bench, Error, Report, Scale, Suite, suites};
 
 /// Icecore beside its peers, in one run on this machine: medians of alternating rounds, and ratios.
@@ -27,6 +28,9 @@ struct Arguments {
     /// Where the data goes, on the disk to be measured. Default: `target/bench-data`.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Only do this under `--dir`, and print the bytes of memory that it took: how the harness measures memory.
+    #[arg(long, hide = true, value_name = "WORK", requires = "dir")]
+    alone: Option<Work>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,9 +40,14 @@ enum ScaleName {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(report) => {
-            println!("{report}");
+    let arguments = Arguments::parse();
+    let done = match (arguments.alone, &arguments.dir) {
+        (Some(work), Some(dir)) => work.run(dir).map(|bytes| bytes.to_string()),
+        _ => run(&arguments).map(|report| report.to_string()),
+    };
+    match done {
+        Ok(text) => {
+            println!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -11,7 +11,7 @@ use icecore_mvcc::Timestamp;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::Collection;
+use super::{Collection, vacant};
 use crate::error::{Error, Result};
 use crate::ids::CollectionId;
 use crate::locality::{CollectionPlaces, Locality};
@@ -82,6 +82,13 @@ async fn claim(
 ) -> Result<()> {
     if store.size(&Path::from(COLLECTION_PATH)).await?.is_some() {
         return Err(foreign(store, locality, "a collection lies there"));
+    }
+    if let Err(refused) = vacant::check(store).await {
+        // They may be those of somebody who made it the collection's meanwhile.
+        return match read(store).await? {
+            Some(marker) => marker.check(id, locality, store),
+            None => Err(refused),
+        };
     }
     let marker = LocalityMarker {
         format_version: COLLECTION_FORMAT_VERSION,

@@ -10,7 +10,7 @@ use crate::{ContentHash, FullPath, KeyId, LayerHolder, LayerPath, RunId};
 
 error_names!(Error:
     InvalidUri, UnknownUriParameter, InvalidLocality, InvalidPlaces, ForeignLocality, MissingLocality, InvalidOptions, InvalidSubdirectory,
-    LocalFile, Staging, Stopped, StoreUnavailable, AccessDenied, Store, NoCollection, DamagedMarker,
+    LocalFile, Staging, Stopped, StoreUnavailable, AccessDenied, Store, NoCollection, NotVacant, DamagedMarker,
     NewerFormat, NoBackups, NoSuchBackup, LayerExists, NestedSubdirectory, NoFreeSubdirectory,
     EmptyWindow, ChainExtended, ChainExpired, RunRemoved, FileExpired, WriteConflict, WriteLost, ManifestMissing, BadMagic, Truncated,
     TrailingBytes, FrameChecksum, TooLarge, InvalidManifest, HashMismatch, MissingObject,
@@ -92,6 +92,10 @@ fn all() -> Vec<Error> {
             path: manifest(),
             location: location(),
             reason: text("No space left on device (os error 28)"),
+        },
+        Error::NotVacant {
+            path: manifest(),
+            location: location(),
         },
         Error::NoCollection {
             location: location(),

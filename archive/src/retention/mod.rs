@@ -23,3 +23,4 @@ mod survey;
 
 pub use remove::Refused;
 pub use survey::{Directory, ObjectKind, StoredObject, Survey};
+pub(crate) use survey::{foreign_roots, split};

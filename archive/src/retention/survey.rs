@@ -274,7 +274,7 @@ impl Survey {
 }
 
 /// Where other collections, and places of localities, lie inside this place, each with a slash at its end.
-fn foreign_roots(listed: &[ObjectMeta]) -> Vec<String> {
+pub(crate) fn foreign_roots(listed: &[ObjectMeta]) -> Vec<String> {
     let inner = [COLLECTION_PATH, LOCALITY_PATH].map(|path| format!("/{path}"));
     let root = |object: &ObjectMeta| {
         let path = object.location.as_ref();
@@ -296,7 +296,7 @@ fn in_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
 }
 
 /// The layer's folder that an object lies in, and what it is; `None` if its name is none of ours.
-fn split(path: &str) -> Option<(&str, ObjectKind)> {
+pub(crate) fn split(path: &str) -> Option<(&str, ObjectKind)> {
     let (folder, name) = path.rsplit_once('/')?;
     if folder == "metadata" || folder.starts_with("metadata/") {
         return None;

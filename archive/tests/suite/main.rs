@@ -19,3 +19,4 @@ mod protocol;
 mod recovery;
 mod retention;
 mod sealed;
+mod vacant;

@@ -12,6 +12,8 @@ mod memory;
 mod objects;
 mod pause;
 
+pub use memory::Work;
+
 use crate::suites::Family;
 
 /// The families of the suite, in the order they run.
