@@ -33,9 +33,9 @@ pub enum Error {
         /// This engine.
         ours: EngineId,
     },
-    /// At the place of a backup that was begun lies another collection.
+    /// At the place where a job was begun lies another collection.
     #[error(
-        "{location} holds collection {found}; the backup was begun in collection {begun}: \
+        "{location} holds collection {found}; the job was begun in collection {begun}: \
          bring that back, say by mounting its disk, or cancel the job"
     )]
     OtherCollection {

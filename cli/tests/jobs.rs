@@ -540,6 +540,198 @@ fn a_restore_is_cancelled_and_taken_again() {
     assert!(rows_of(&copy) == rows_of(&stage.db), "the rows differ");
 }
 
+/// A collection to restore from, a database to restore into, and a restore that is slow enough to be met.
+struct Coming {
+    stage: Stage,
+    copy: PathBuf,
+}
+
+impl Coming {
+    fn new() -> Self {
+        let stage = Stage::new();
+        let serving = Serving::start(&stage.db);
+        let id = serving.submit(
+            "backup",
+            json!({"into": stage.uri(), "target_file_bytes": 1 << 20}),
+        );
+        serving.state(&id, "succeeded");
+        serving.terminate();
+        let copy = stage.folder.path().join("copy");
+        Self { stage, copy }
+    }
+
+    fn spec(&self) -> Value {
+        json!({"from": self.stage.uri(), "backup": "LATEST", "max_requests_per_second": 8})
+    }
+
+    /// A job that is paused in its middle.
+    fn paused(&self, serving: &Serving) -> String {
+        let id = serving.submit("restore", self.spec());
+        serving.wait_for(&id, "at work", |job| {
+            job["progress"]["done_bytes"].as_u64() > Some(2 << 20)
+        });
+        succeed(&self.copy, &["jobs", "pause", &id]);
+        serving.state(&id, "paused");
+        id
+    }
+
+    /// The files that were fetched and are not in yet.
+    fn staged(&self) -> Vec<PathBuf> {
+        let mut found = files_below(&self.copy.join("staging"));
+        found.retain(|path| path.extension().is_some_and(|ending| ending == "sst"));
+        found.sort();
+        found
+    }
+
+    fn goes_on(&self, serving: Serving, id: &str) {
+        succeed(&self.copy, &["jobs", "resume", id]);
+        serving.state(id, "succeeded");
+        serving.terminate();
+        let came = rows_of(&self.copy) == rows_of(&self.stage.db);
+        assert!(came, "the rows differ");
+        let left = std::fs::read_dir(self.copy.join("staging")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
+}
+
+/// A restore is its job's own: neither another job nor a plain restore goes on with it, or gives it up.
+#[test]
+fn a_restore_belongs_to_its_job() {
+    let coming = Coming::new();
+    let (copy, uri) = (&coming.copy, coming.stage.uri());
+    let serving = Serving::start(copy);
+    let id = coming.paused(&serving);
+    let staged = coming.staged();
+    assert!(!staged.is_empty());
+
+    // The same again is refused before there is a job; under another spec it fails by its names.
+    let again = json!({"version": 1, "method": "submit", "kind": "restore", "spec": coming.spec()});
+    let answer = serving.ask(&again);
+    let error = answer["error"].as_str().unwrap();
+    assert!(
+        error.contains(&format!(
+            "job {id} is to do the same restore, and is paused"
+        )),
+        "{error}"
+    );
+    for other in [json!({"keyspaces": ["t"]}), json!({})] {
+        let mut spec = json!({"from": uri, "backup": "LATEST"});
+        spec.as_object_mut()
+            .unwrap()
+            .extend(other.as_object().unwrap().clone());
+        let other = serving.submit("restore", spec);
+        let error = refused(copy, &["jobs", "show", &other, "--wait"]);
+        assert!(
+            error.contains(&format!("keyspace t is being restored by job {id}")),
+            "{error}"
+        );
+        refused(copy, &["jobs", "cancel", &other]);
+    }
+
+    serving.terminate();
+    let error = refused(copy, &["restore", "--from", &uri]);
+    assert!(
+        error.contains(&format!("keyspace t is being restored by job {id}")),
+        "{error}"
+    );
+    let told = succeed(copy, &["restore", "--abandon"]);
+    assert!(told.contains(&format!("job {id} keeps its own")), "{told}");
+    assert_eq!(coming.staged(), staged);
+    let serving = Serving::start(copy);
+    coming.goes_on(serving, &id);
+
+    // What is over is in nobody's way.
+    let serving = Serving::start(copy);
+    let id = serving.submit("restore", coming.spec());
+    let job = serving.wait_for(&id, "failed", |job| job["state"] == "failed");
+    assert!(
+        job["error"]
+            .as_str()
+            .unwrap()
+            .contains("it has had keyspaces of its own"),
+        "{job:#}"
+    );
+    serving.terminate();
+}
+
+/// What stands in the way of a restore and may pass pauses it; nothing that it brought is given up.
+#[test]
+fn a_restore_waits_for_what_may_pass() {
+    let coming = Coming::new();
+    let serving = Serving::start(&coming.copy);
+    let id = coming.paused(&serving);
+    let staged = coming.staged();
+    let waits = |serving: &Serving, why: &str| {
+        succeed(&coming.copy, &["jobs", "resume", &id]);
+        let job = serving.wait_for(&id, "paused with an error", |job| {
+            job["state"] == "paused" && job["error"].is_string()
+        });
+        assert!(job["error"].as_str().unwrap().contains(why), "{job:#}");
+    };
+    // A disk that is not mounted, then one that is another's.
+    let (place, away) = (
+        coming.stage.collection(),
+        coming.stage.folder.path().join("away"),
+    );
+    std::fs::rename(&place, &away).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    waits(&serving, "no collection at");
+    std::fs::remove_dir(&place).unwrap();
+    succeed(&coming.stage.db, &["backup", "--into", &coming.stage.uri()]);
+    waits(&serving, "was begun in collection");
+    assert_eq!(coming.staged(), staged);
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::rename(&away, &place).unwrap();
+    // The disk of the database fails: where its files were is something else.
+    let folder = staged[0].parent().unwrap();
+    std::fs::rename(folder, &away).unwrap();
+    std::fs::write(folder, "").unwrap();
+    waits(&serving, "mend what the system reports");
+    std::fs::remove_file(folder).unwrap();
+    std::fs::rename(&away, folder).unwrap();
+    // A file that is gone, and brought back from a copy.
+    let missing = coming
+        .stage
+        .stored()
+        .into_iter()
+        .find(|path| !staged.iter().any(|s| s.file_name() == path.file_name()))
+        .unwrap();
+    std::fs::rename(&missing, &away).unwrap();
+    waits(&serving, "is missing from");
+    std::fs::rename(&away, &missing).unwrap();
+    assert!(staged.iter().all(|path| path.exists()));
+    coming.goes_on(serving, &id);
+}
+
+/// What a restore brought whose job is over, or was lost, is freed by the next process that runs jobs.
+#[test]
+fn restores_without_their_job_are_given_up() {
+    let folder = scratch::folder().unwrap();
+    let db = folder.path().join("db");
+    let engine = Engine::open(&db, &Options::default()).unwrap();
+    let job = "7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90";
+    for (id, name) in [
+        (format!("2022/02/09-155340.13@7#0 by job {job}"), "a"),
+        ("2022/02/09-155340.13@7#0".to_owned(), "b"),
+    ] {
+        engine
+            .begin_restore(&id, name, KeyspaceSettings::default())
+            .unwrap();
+        engine.restore_staging_dir(&id).unwrap();
+    }
+    engine.close().unwrap();
+    Serving::start(&db).terminate();
+    let engine = Engine::open(&db, &Options::default()).unwrap();
+    let left: Vec<String> = engine
+        .restoring()
+        .iter()
+        .map(|k| k.name().to_owned())
+        .collect();
+    assert_eq!(left, ["b"]);
+    engine.close().unwrap();
+    assert_eq!(std::fs::read_dir(db.join("staging")).unwrap().count(), 1);
+}
+
 #[test]
 fn of_two_processes_for_one_slot_the_loser_says_who_has_it() {
     let stage = Stage::new();

@@ -122,6 +122,16 @@ pub enum Error {
         /// Bytes that are free.
         available: u64,
     },
+    /// Somebody's restore holds a name.
+    #[error(
+        "keyspace {keyspace} is being restored by {owner}; let that come to its end, or give it up first"
+    )]
+    Held {
+        /// The keyspace.
+        keyspace: String,
+        /// Who restores it.
+        owner: String,
+    },
     /// What came back is not what was backed up.
     #[error(
         "keyspace {keyspace} as of {target} has fingerprint {found}, its manifest says {expected}: what came back is not what was backed up, and stays hidden; free it with `restore --abandon`, and restore another time or backup"

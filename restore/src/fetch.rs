@@ -240,7 +240,8 @@ pub(crate) fn forget(dir: &Path, id: FileId) {
     let _ = std::fs::remove_dir_all(dir.join(format!("{id}.flat")));
 }
 
-/// Takes the versions after the target out of a file.
+/// Writes a file without the versions after the target. The file stays: an interruption costs the rewriting
+/// again, and no fetch.
 fn rewrite(engine: &Engine, path: &Path, target: Timestamp) -> Result<Option<PathBuf>> {
     let kept = path.with_extension("kept.sst");
     // Of an earlier run, perhaps unfinished.

@@ -15,7 +15,9 @@
 //!
 //! A crash at any point leaves either nothing visible or everything. The same restore run again
 //! goes on after the last layer that each keyspace has, with the files of the next one that were
-//! fetched whole: they are kept in the staging folder until the restore is published or abandoned.
+//! fetched whole: they are kept in the staging folder until the restore is published or abandoned. It
+//! takes the layers that it was begun with, though the chain was compacted since; where retention took
+//! one of those, it gives up what it brought and begins anew.
 //!
 //! ```no_run
 //! # async fn example(engine: icecore_engine::Engine) -> Result<(), icecore_restore::Error> {
@@ -35,6 +37,7 @@ mod error;
 mod fetch;
 pub mod inplace;
 mod options;
+mod pinned;
 pub mod plan;
 mod report;
 mod run;
@@ -44,7 +47,7 @@ mod work;
 
 pub use error::{Error, Result};
 pub use options::{BeforePublish, History, RestoreOptions};
-pub use plan::{PlannedRestore, RestorePlan};
+pub use plan::{PlannedRestore, RestorePlan, owner_of};
 pub use report::{RestoreReport, RestoredKeyspace};
 pub use run::{dry_run, plan_restore, restore, restore_planned};
 pub use space::check_space;

@@ -44,6 +44,9 @@ pub struct RestoreOptions {
     /// Read what came back before anyone sees it, tell its fingerprints, and refuse to publish what differs
     /// from those in the manifests. Default no.
     pub check_fingerprints: bool,
+    /// Whose restore it is, if it is not anybody's: only the same owner goes on with it, and others who want one
+    /// of its names are told. One line. Default: anybody's who runs the same restore.
+    pub owner: Option<String>,
     /// Fetches at a time, 1 to 64. Default 2.
     pub threads: usize,
     /// Called as bytes are fetched.
@@ -73,6 +76,7 @@ impl Default for RestoreOptions {
             schema_only: false,
             expect_head: None,
             check_fingerprints: false,
+            owner: None,
             threads: 2,
             progress: None,
             interrupt: None,

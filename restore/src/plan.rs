@@ -32,7 +32,8 @@ pub struct RestorePlan {
     pub keyspaces: Vec<PlannedRestore>,
     /// Whether the keyspaces come back without their rows.
     pub schema_only: bool,
-    /// Names this restore, so that running it again goes on with it.
+    /// Names this restore, so that running it again goes on with it: the same backup, time, names and options,
+    /// whichever layers are taken.
     pub restore_id: String,
     /// The requests that reading the chain's index and manifests took; none where [`plan()`] alone made
     /// this. Retries count, and so does what else the same open collection was used for meanwhile.
@@ -127,7 +128,7 @@ pub fn plan(
         )?);
     }
     let unchanged = keyspaces.iter().all(|k| k.name == k.source.name);
-    let restore_id = restore_id(full, manifests, target, options, &keyspaces);
+    let restore_id = restore_id(full, last, target, options, &keyspaces);
     Ok(RestorePlan {
         full: full.clone(),
         layers: manifests.iter().map(|m| m.layer.clone()).collect(),
@@ -368,11 +369,12 @@ fn oldest_true_time(
     Ok(oldest)
 }
 
-/// The same restore has the same id: the same layers, target, names and options. It begins with what a
-/// person needs to run it again.
+/// The same restore has the same id: the same backup, target, names, options and owner. Not the same layers: a
+/// chain that is compacted meanwhile has others for the same state, and what is begun goes on with those it
+/// was begun with. It begins with what a person needs to run it again.
 fn restore_id(
     full: &FullPath,
-    manifests: &[Manifest],
+    last: &Manifest,
     target: Timestamp,
     options: &RestoreOptions,
     keyspaces: &[PlannedRestore],
@@ -382,14 +384,25 @@ fn restore_id(
     if options.schema_only {
         text.push_str(" schema only");
     }
-    for manifest in manifests {
-        let _infallible = write!(text, "\n{} {}", manifest.collection_id, manifest.layer);
-    }
+    let _infallible = write!(text, "\n{} {full} {}", last.collection_id, last.chain_id);
     for keyspace in keyspaces {
         let _infallible = write!(text, "\n{} {}", keyspace.source.id.get(), keyspace.name);
     }
     let hash = ContentHash::of(text.as_bytes()).to_string();
-    format!("{full}@{target}#{}", hash.get(..8).unwrap_or_default())
+    let id = format!("{full}@{target}#{}", hash.get(..8).unwrap_or_default());
+    match &options.owner {
+        Some(owner) => format!("{id}{BY}{owner}"),
+        None => id,
+    }
+}
+
+/// What stands before the owner in a restore's id.
+const BY: &str = " by ";
+
+/// Whose restore it is: the [`RestoreOptions::owner`] in the restore's id; `None` where it has none.
+#[must_use]
+pub fn owner_of(restore_id: &str) -> Option<&str> {
+    restore_id.rsplit_once(BY).map(|(_, owner)| owner)
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

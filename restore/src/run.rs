@@ -13,7 +13,8 @@ use icecore_mvcc::{Fingerprint, Timestamp};
 use crate::error::{Error, Result};
 use crate::fetch::{Fetcher, Ready, forget, link_of};
 use crate::options::RestoreOptions;
-use crate::plan::{PlannedLayer, PlannedRestore, RestorePlan, plan};
+use crate::pinned::{self, AtWork, Before};
+use crate::plan::{PlannedLayer, PlannedRestore, RestorePlan, owner_of, plan};
 use crate::report::RestoreReport;
 use crate::space;
 use crate::work::{DryRun, Ingested, Requests, copied_tag};
@@ -47,11 +48,53 @@ pub async fn restore_planned(
 ) -> Result<RestoreReport> {
     let started = Instant::now();
     options.validate()?;
-    preflight(engine, plan, options)?;
+    let _at_work = AtWork::begin(engine, plan)?;
+    let (report, bytes) = match pinned::find(engine, collection, plan, options).await? {
+        Before::Nothing => apply(engine, collection, plan, options, started).await?,
+        Before::Begun(begun) => {
+            let applied = apply(engine, collection, &begun, options, started).await;
+            match applied {
+                // Retention was at work meanwhile; the chain of today is there.
+                Err(error) if pinned::lacks_a_layer(&error) && begun.layers != plan.layers => {
+                    begin_anew(engine, plan, &error.to_string()).await?;
+                    apply(engine, collection, plan, options, started).await?
+                }
+                applied => applied?,
+            }
+        }
+        Before::Lost => {
+            let why = "the layers that it was begun with are gone";
+            begin_anew(engine, plan, why).await?;
+            apply(engine, collection, plan, options, started).await?
+        }
+    };
+    metrics::counter!("icecore_restore_done_total").increment(1);
+    metrics::histogram!("icecore_restore_seconds").record(report.seconds);
+    tracing::info!(target = %report.target, bytes, seconds = report.seconds, "restored");
+    Ok(report)
+}
+
+/// Gives up what an earlier run brought.
+async fn begin_anew(engine: &Engine, plan: &RestorePlan, why: &str) -> Result<()> {
+    let (engine, id) = (engine.clone(), plan.restore_id.clone());
+    tracing::warn!(restore = id, why, "an interrupted restore begins anew");
+    blocking(move || Ok::<_, Error>(engine.abandon_restore(&id).map(drop)?)).await
+}
+
+/// Does what is planned; also returns the bytes of the files.
+async fn apply(
+    engine: &Engine,
+    collection: &Collection,
+    plan: &RestorePlan,
+    options: &RestoreOptions,
+    started: Instant,
+) -> Result<(RestoreReport, u64)> {
+    preflight(engine, plan)?;
     let total_bytes = plan.stored_bytes();
     let threads = options.threads;
     // Before anything is staged: the folder of a restore that is not begun goes at the next open.
     let begun = begin(engine, plan).await?;
+    pinned::note(engine, plan).await?;
     let fetcher = Arc::new(Fetcher::new(engine, collection, plan, options)?);
     let keyspaces = stream::iter(begun.iter().zip(&plan.keyspaces))
         .map(|(hidden, planned)| bring(Arc::clone(&fetcher), hidden, planned))
@@ -85,10 +128,7 @@ pub async fn restore_planned(
     })
     .await?;
     let report = RestoreReport::new(plan, &found, started.elapsed().as_secs_f64());
-    metrics::counter!("icecore_restore_done_total").increment(1);
-    metrics::histogram!("icecore_restore_seconds").record(report.seconds);
-    tracing::info!(target = %report.target, bytes = total_bytes, seconds = report.seconds, "restored");
-    Ok(report)
+    Ok((report, total_bytes))
 }
 
 /// What a restore would do: the plan, and what it takes of the store and the disk. With an engine its
@@ -103,14 +143,19 @@ pub async fn dry_run(
     options: &RestoreOptions,
 ) -> Result<DryRun> {
     let plan = plan_restore(collection, options).await?;
-    let ingested = match engine {
-        Some(engine) => {
-            preflight(engine, &plan, options)?;
-            Ingested::of(engine, &plan)
-        }
-        None => Ingested::default(),
+    let Some(engine) = engine else {
+        return Ok(DryRun::new(plan, &Ingested::default()));
     };
-    Ok(DryRun::new(plan, &ingested, options.threads))
+    check_names(engine, &plan)?;
+    let (plan, ingested) = match pinned::find(engine, collection, &plan, options).await? {
+        Before::Begun(begun) => {
+            let ingested = Ingested::of(engine, &begun);
+            (begun, ingested)
+        }
+        Before::Nothing | Before::Lost => (plan, Ingested::default()),
+    };
+    check_room(engine, &plan, &ingested)?;
+    Ok(DryRun::new(plan, &ingested))
 }
 
 /// Chooses the layers of a restore, reads their manifests, and plans from them. Nothing is written.
@@ -212,6 +257,12 @@ const fn scope_of(plan: &RestorePlan) -> RestoreScope {
 /// The engine's refusal, told as this crate tells it.
 fn refused(error: icecore_engine::Error) -> Error {
     match error {
+        icecore_engine::Error::Restore { restore, name, .. } if owner_of(&restore).is_some() => {
+            Error::Held {
+                keyspace: name,
+                owner: owner_of(&restore).unwrap_or_default().to_owned(),
+            }
+        }
         icecore_engine::Error::NotEmpty { path } => Error::NotEmpty {
             engine: path.display().to_string(),
         },
@@ -221,16 +272,26 @@ fn refused(error: icecore_engine::Error) -> Error {
 
 /// Finds what would make the restore fail at its end, before anything is fetched. The engine checks it
 /// again under its lock, when the restore begins and when it is published.
-fn preflight(engine: &Engine, plan: &RestorePlan, options: &RestoreOptions) -> Result<()> {
+fn preflight(engine: &Engine, plan: &RestorePlan) -> Result<()> {
+    check_names(engine, plan)?;
+    check_room(engine, plan, &Ingested::of(engine, plan))
+}
+
+fn check_names(engine: &Engine, plan: &RestorePlan) -> Result<()> {
     if plan.whole_engine && engine.has_ever_had_keyspaces()? {
         return Err(Error::NotEmpty {
             engine: engine.dir().display().to_string(),
         });
     }
     for planned in &plan.keyspaces {
-        engine.check_restorable(&plan.restore_id, &planned.name)?;
+        let restorable = engine.check_restorable(&plan.restore_id, &planned.name);
+        restorable.map_err(refused)?;
     }
-    let needed = Ingested::of(engine, plan).space_bytes(plan, options.threads);
+    Ok(())
+}
+
+fn check_room(engine: &Engine, plan: &RestorePlan, ingested: &Ingested) -> Result<()> {
+    let needed = ingested.space_bytes(plan);
     space::check(engine.staging_dir(), needed)?;
     // The same again where both lie on one file system, as they mostly do.
     space::check(engine.dir(), needed)

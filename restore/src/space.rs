@@ -7,16 +7,17 @@ use crate::plan::RestorePlan;
 use crate::work::Ingested;
 
 /// Checks that a database folder, which need not exist yet, lies on a file system with room for the
-/// whole plan; `threads` as in the options. A restore checks its engine's folder by itself.
+/// whole plan. A restore checks its engine's folder by itself.
 ///
-/// What is needed is every file to fetch, and for each of `threads` files under rewriting, and for copied
-/// files that are rewritten together for all of them, its size once more: files go from the staging folder into the database by links. A rewritten file is
-/// taken to be as large as it was. The room that RocksDB takes later, to compact, is not counted.
+/// What is needed is every file to fetch, and of each that is rewritten its size once more: files go from the
+/// staging folder into the database by links, and one that is rewritten stays until what was written is in. A
+/// rewritten file is taken to be as large as it was. The room that RocksDB takes later, to compact, is not
+/// counted.
 ///
 /// # Errors
 /// [`Error::NoSpace`], with both figures; [`Error::Engine`] when the file system cannot be asked.
-pub fn check_space(plan: &RestorePlan, threads: usize, folder: &Path) -> Result<()> {
-    check(folder, Ingested::default().space_bytes(plan, threads))
+pub fn check_space(plan: &RestorePlan, folder: &Path) -> Result<()> {
+    check(folder, Ingested::default().space_bytes(plan))
 }
 
 /// Checks that so many bytes are free where `folder` lies, or the nearest folder above it that exists.

@@ -77,7 +77,7 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    pub(crate) fn new(plan: RestorePlan, ingested: &Ingested, threads: usize) -> Self {
+    pub(crate) fn new(plan: RestorePlan, ingested: &Ingested) -> Self {
         let files = ingested.missing(&plan).count() as u64;
         let fetching = Requests {
             get: files,
@@ -87,7 +87,7 @@ impl DryRun {
             requests: plan.planning + fetching,
             files,
             fetched_bytes: total(ingested.missing(&plan).map(|step| step.stored_bytes())),
-            space_bytes: ingested.space_bytes(&plan, threads),
+            space_bytes: ingested.space_bytes(&plan),
             rewrites: ingested
                 .remaining(&plan)
                 .filter(|step| step.file.rewrite)
@@ -179,21 +179,12 @@ impl Ingested {
     }
 
     /// Bytes that the rest of the restore needs on disk: see [`crate::check_space`].
-    pub(crate) fn space_bytes(&self, plan: &RestorePlan, threads: usize) -> u64 {
-        let rewritten = || self.remaining(plan).filter(|step| step.file.rewrite);
-        let is_copied = |step: &Step<'_>| step.file.file.copied.is_some();
-        let alone = rewritten().filter(|step| !is_copied(step));
-        let mut beside: Vec<u64> = alone.map(|step| step.stored_bytes()).collect();
-        beside.sort_unstable_by(|a, b| b.cmp(a));
-        // Those of a keyspace are rewritten together, and stay until what was written is in.
-        let together = total(
-            rewritten()
-                .filter(is_copied)
-                .map(|step| step.stored_bytes()),
-        );
+    pub(crate) fn space_bytes(&self, plan: &RestorePlan) -> u64 {
+        // They stay until what was written of them is in, so that no interruption costs a fetch.
+        let rewritten = self.remaining(plan).filter(|step| step.file.rewrite);
+        let beside = total(rewritten.map(|step| step.stored_bytes()));
         let all = total(self.missing(plan).map(|step| step.stored_bytes()));
-        all.saturating_add(total(beside.into_iter().take(threads)))
-            .saturating_add(together)
+        all.saturating_add(beside)
     }
 }
 

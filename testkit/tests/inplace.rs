@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use icecore_archive::object_store::ObjectStoreExt;
+use icecore_archive::object_store::path::Path as ObjectPath;
 use icecore_archive::{Collection, ContentHash, RequestCounts, StoreOptions};
-use icecore_backup::BackupOptions;
+use icecore_backup::{BackupOptions, Mode};
 use icecore_engine::{Engine, Entry, Keyspace, ScanDirection};
 use icecore_mvcc::{KeyRange, Timestamp, Version};
 use icecore_restore::inplace::{BackupKeyspace, BackupReader, CacheOptions, ReadOptions};
@@ -357,6 +358,62 @@ fn cached(rig: &Rig) -> u64 {
 
 fn is_sst(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "sst")
+}
+
+/// How many files lie in the folders of readers, not counted what they have open.
+fn staged(rig: &Rig) -> usize {
+    let sessions = std::fs::read_dir(rig.folder().join("cache")).unwrap();
+    let folders = sessions
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir());
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    files
+        .filter(|file| is_sst(&file.as_ref().unwrap().path()))
+        .count()
+}
+
+/// Of files that count only together one is missing: the others, fetched already, do not stay while the reader
+/// lives, and the read succeeds once the file is back.
+#[test]
+fn what_a_failed_read_brought_does_not_stay() {
+    let rig = Rig::new();
+    for round in 0..3 {
+        rig.write(&[("a", Some(&round.to_string())), ("b", Some("x"))]);
+        rig.engine().flush().unwrap();
+    }
+    rig.backup(&BackupOptions {
+        mode: Mode::Fast,
+        revision_history: true,
+        ..BackupOptions::default()
+    })
+    .unwrap();
+    let contents = rig.contents();
+    let pool = contents
+        .iter()
+        .filter(|(path, _)| path.starts_with("data/"));
+    let pool: Vec<_> = pool.collect();
+    assert!(pool.len() >= 3, "{} files", pool.len());
+    let store = rig.raw_store();
+    let mut had_some = false;
+    for (path, content) in pool {
+        let path = ObjectPath::parse(path).unwrap();
+        run(store.delete(&path)).unwrap();
+        for budget_bytes in [0, 1 << 30] {
+            let reader = open_at(&rig, None, budget_bytes);
+            let keyspace = reader.keyspace(KEYSPACE).unwrap();
+            let before = rig.collection().requests().get;
+            if let Err(error) = run(keyspace.get(b"a")) {
+                assert!(error.to_string().contains("is missing"), "{error}");
+                had_some |= rig.collection().requests().get - before > 1;
+                assert_eq!(staged(&rig), 0);
+            }
+        }
+        run(store.put(&path, content.clone().into())).unwrap();
+        let reader = open_at(&rig, None, 0);
+        let found = run(reader.keyspace(KEYSPACE).unwrap().get(b"a")).unwrap();
+        assert_eq!(found.unwrap().value, b"2");
+    }
+    assert!(had_some, "no read failed with files brought already");
 }
 
 /// The bar of a backup of 1 GB in files of 32 MiB, at a thirty-second of its size.

@@ -10,12 +10,14 @@
 
 mod many_files;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use icecore_backup::BackupOptions;
 use icecore_engine::{Engine, RestoreScope};
 use icecore_restore::{Error, RestoreOptions, dry_run, plan_restore, restore};
-use many_files::{ManyFiles, clock_options, fill, rows_at, rows_of};
+use many_files::{ManyFiles, clock_options, fill, rows_at, rows_of, small_files};
 
 /// Options of one thread that stop after so many calls of the progress, and the flag.
 fn stopping_after(readings: u64) -> RestoreOptions {
@@ -31,6 +33,15 @@ fn stopping_after(readings: u64) -> RestoreOptions {
         })),
         ..RestoreOptions::default()
     }
+}
+
+/// The fetched files in a folder.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "sst"));
+    paths.sort();
+    paths
 }
 
 /// In the middle of a layer: the files that were fetched are not fetched again, though the process that
@@ -94,8 +105,8 @@ async fn copied_files_are_not_fetched_twice() {
         // What a run left behind that died while it wrote what the files show as of the target.
         let id = engine.restoring()[0].restore_id();
         let staged = engine.restore_staging_dir(&id).unwrap();
-        for entry in std::fs::read_dir(&staged).unwrap() {
-            let flat = entry.unwrap().path().with_extension("flat");
+        for file in files_in(&staged) {
+            let flat = file.with_extension("flat");
             std::fs::create_dir(&flat).unwrap();
             std::fs::write(flat.join("flat-1.sst"), "torn").unwrap();
         }
@@ -112,6 +123,75 @@ async fn copied_files_are_not_fetched_twice() {
         let left = std::fs::read_dir(engine.staging_dir()).unwrap().count();
         assert_eq!(left, 0, "nothing is left in the staging folder");
     }
+}
+
+/// Files that straddle the target stay as they were fetched until what is written of them is in.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_straddle_the_target_are_not_fetched_twice() {
+    let stage = ManyFiles::new("restore-straddling").await;
+    let middle = stage.engine.visible();
+    fill(&stage.engine, 0, 4000);
+    let options = BackupOptions {
+        revision_history: true,
+        ..small_files()
+    };
+    let files = stage.back_up_with(&options).await.files();
+    assert!(files >= 6, "{files} files");
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("db");
+    let as_of = Some(middle);
+    for readings in [3, 5] {
+        let engine = Engine::open(&dir, &clock_options()).unwrap();
+        let options = RestoreOptions {
+            as_of,
+            ..stopping_after(readings)
+        };
+        let error = restore(&engine, &stage.collection, &options)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Interrupted), "{error}");
+        engine.close().unwrap();
+    }
+    let engine = Engine::open(&dir, &clock_options()).unwrap();
+    let options = RestoreOptions {
+        as_of,
+        ..RestoreOptions::default()
+    };
+    let report = restore(&engine, &stage.collection, &options).await.unwrap();
+    let rewritten: u64 = report.keyspaces.iter().map(|k| k.rewritten_files).sum();
+    assert!(rewritten >= 6, "{rewritten} files straddle");
+    assert_eq!(rows_of(&engine), rows_at(&stage.engine, middle));
+    let fetched = stage.requests_of("data/", "get");
+    assert!(fetched.values().all(|&times| times == 1), "{fetched:?}");
+    let left = std::fs::read_dir(engine.staging_dir()).unwrap().count();
+    assert_eq!(left, 0, "nothing is left in the staging folder");
+}
+
+/// Two that would share what they bring: the second is told, and takes nothing from the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_restore_is_not_at_work_twice() {
+    let stage = ManyFiles::new("restore-twice").await;
+    stage.back_up().await;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path().join("db"), &clock_options()).unwrap();
+    let options = RestoreOptions::default();
+    let (first, second) = tokio::join!(
+        restore(&engine, &stage.collection, &options),
+        restore(&engine, &stage.collection, &options),
+    );
+    let (done, refused) = match (first, second) {
+        (Ok(done), Err(refused)) | (Err(refused), Ok(done)) => (done, refused),
+        both => panic!("{both:?}"),
+    };
+    assert_eq!(done.keyspaces.len(), 2);
+    assert!(
+        matches!(
+            refused,
+            Error::Held { .. } | Error::NotEmpty { .. } | Error::Engine(_)
+        ),
+        "{refused}"
+    );
+    assert_eq!(rows_of(&engine), rows_of(&stage.engine));
 }
 
 /// A run that died between the copied files of a layer and its others: the first are in, and neither fetched nor
@@ -179,11 +259,7 @@ async fn a_staged_file_that_is_damaged_is_fetched_again() {
         .unwrap_err();
     let id = engine.restoring()[0].restore_id();
     let staged = engine.restore_staging_dir(&id).unwrap();
-    let mut paths: Vec<_> = std::fs::read_dir(staged)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
+    let paths = files_in(&staged);
     assert_eq!(paths.len(), 3);
     let bytes = std::fs::read(&paths[0]).unwrap();
     std::fs::write(&paths[0], &bytes[..bytes.len() / 2]).unwrap();

@@ -34,6 +34,16 @@ pub trait JobHandler: Send + Sync {
 
     /// Frees what a job holds that will not go on. May be called again after a crash.
     fn release<'a>(&'a self, job: &'a JobContext) -> LocalBoxFuture<'a, Result<(), JobFailure>>;
+
+    /// Frees what jobs of this kind hold that are over, or that there are not any more: what could not be
+    /// released when they ended. Called as the runner starts and whenever a job came to rest. Does nothing
+    /// unless a kind needs it.
+    ///
+    /// # Errors
+    /// What could not be freed; it is tried again.
+    fn sweep(&self, _jobs: &JobTable) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A job that may be made.
@@ -71,11 +81,23 @@ impl JobFailure {
             may_pass: false,
         }
     }
+
+    /// A failure that somebody can mend.
+    pub fn passing(error: impl fmt::Display) -> Self {
+        Self {
+            error: error.to_string(),
+            may_pass: true,
+        }
+    }
 }
 
 impl From<crate::Error> for JobFailure {
     fn from(error: crate::Error) -> Self {
-        let may_pass = matches!(&error, crate::Error::Archive(error) if may_pass(error));
+        let may_pass = match &error {
+            crate::Error::Archive(error) => may_pass(error),
+            crate::Error::Engine(error) => engine_may_pass(error),
+            _ => false,
+        };
         Self {
             error: error.to_string(),
             may_pass,
@@ -104,6 +126,14 @@ pub fn may_pass(error: &icecore_archive::Error) -> bool {
             // The next run stores that file anew.
             | E::FileExpired { .. }
     )
+}
+
+/// Whether a failure of the engine is one that somebody can mend without losing what the job did: the disk is
+/// full, or fails.
+#[must_use]
+pub fn engine_may_pass(error: &icecore_engine::Error) -> bool {
+    use icecore_engine::Error as E;
+    matches!(error, E::Io { .. } | E::Rocks { .. } | E::Poisoned { .. })
 }
 
 /// What a runner knows of a job that it runs.

@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod again;
 mod backup;
 mod handler;
 mod orphans;
@@ -33,8 +34,11 @@ mod runner;
 mod state;
 mod table;
 
+pub use again::opened_again;
 pub use backup::{BackupJobs, BackupSpec, check_kms, keys_of};
-pub use handler::{Admitted, JobContext, JobEnd, JobFailure, JobHandler, may_pass};
+pub use handler::{
+    Admitted, JobContext, JobEnd, JobFailure, JobHandler, engine_may_pass, may_pass,
+};
 pub use places::JobPlaces;
 pub use row::{CheckpointRow, JobCheckpoint, JobId, JobOwner, JobProgress, JobRow};
 pub use runner::{JobRunner, RunnerOptions};

@@ -119,9 +119,11 @@ impl JobRunner {
         recover(&table)?;
         table.trim(options.keep)?;
         release_orphans(&table)?;
+        let handlers: BTreeMap<_, _> = handlers.into_iter().map(|h| (h.kind(), h)).collect();
+        sweep(&table, &handlers);
         let shared = Arc::new(Shared {
             table,
-            handlers: handlers.into_iter().map(|h| (h.kind(), h)).collect(),
+            handlers,
             options,
             owner: JobOwner::new(),
             live: Mutex::default(),
@@ -283,6 +285,15 @@ fn recover(table: &JobTable) -> Result<()> {
     Ok(())
 }
 
+/// Frees what jobs hold that are over. What cannot be freed is no reason not to run the others.
+fn sweep(table: &JobTable, handlers: &BTreeMap<&'static str, Arc<dyn JobHandler>>) {
+    for (kind, handler) in handlers {
+        if let Err(error) = handler.sweep(table) {
+            tracing::error!(kind, %error, "what jobs that are over hold could not be freed; it is tried again");
+        }
+    }
+}
+
 impl Shared {
     /// The thread.
     fn thread(&self, runtime: &tokio::runtime::Runtime) {
@@ -367,6 +378,7 @@ impl Shared {
             return;
         }
         self.live.lock().remove(&id);
+        sweep(&self.table, &self.handlers);
         if let Err(error) = self.table.trim(self.options.keep) {
             tracing::warn!(%error, "old jobs could not be removed");
         }
@@ -472,7 +484,7 @@ impl Shared {
             Ok(Err(failure)) => failure.error,
             Err(payload) => panic_text(payload.as_ref()),
         };
-        tracing::error!(id = %job.id(), error, "what a job held could not be released; the next start tries again");
+        tracing::error!(id = %job.id(), error, "what a job held could not be released; it is tried again");
     }
 }
 

@@ -3,12 +3,13 @@
 
 mod plan;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use icecore_archive::{BackupSelector, CollectionUri, ContentHash};
+use icecore_backup::jobs::{JobId, JobTable};
 use icecore_engine::Engine;
 use icecore_mvcc::{Clock, Fingerprint, KeyspaceName, NamePattern, SystemClock, Timestamp};
 use icecore_restore::{Requests, RestoreOptions, RestoreReport};
@@ -19,7 +20,7 @@ use super::jobs;
 use crate::arguments::{OutputFormat, Time};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::jobs::restore::RestoreSpec;
+use crate::jobs::restore::{RestoreSpec, holder, job_of, restores_of};
 use crate::keys::KeyArguments;
 use crate::output::{
     Bar, Record, human_bytes, human_count, human_rate, optional_time, or_dash, plural, since_epoch,
@@ -177,22 +178,39 @@ fn options(arguments: &RestoreArguments, engine: Option<&Engine>) -> Result<Rest
 #[derive(Serialize)]
 struct Abandoned {
     keyspaces: Vec<String>,
+    /// Jobs whose restores stay.
+    jobs: Vec<JobId>,
 }
 
 fn abandon(context: &Context) -> Result<()> {
     let started = Instant::now();
-    let keyspaces = context.write(|engine| {
-        let unfinished = engine.restoring();
-        let ids: BTreeSet<String> = unfinished.iter().map(|k| k.restore_id()).collect();
-        for id in &ids {
-            engine.abandon_restore(id)?;
+    let abandoned = context.write(|engine| {
+        let (unfinished, table) = (engine.restoring(), JobTable::new(engine));
+        let (mut keyspaces, mut jobs) = (Vec::new(), Vec::new());
+        for id in restores_of(engine) {
+            if let Some(job) = job_of(&id)
+                && holder(&table, job)?.is_some()
+            {
+                jobs.push(job);
+                continue;
+            }
+            engine.abandon_restore(&id)?;
+            let of_it = unfinished.iter().filter(|k| k.restore_id() == id);
+            keyspaces.extend(of_it.map(|k| k.name().to_owned()));
         }
-        Ok(unfinished.iter().map(|k| k.name().to_owned()).collect())
+        Ok(Abandoned { keyspaces, jobs })
     })?;
-    let abandoned = Abandoned { keyspaces };
-    let sentence = || match abandoned.keyspaces.as_slice() {
-        [] => "no restore of this database is unfinished".to_owned(),
-        names => format!("gave up the unfinished restore of {}", names.join(", ")),
+    let sentence = || {
+        let mut text = match abandoned.keyspaces.as_slice() {
+            [] => "no restore of this database is unfinished".to_owned(),
+            names => format!("gave up the unfinished restore of {}", names.join(", ")),
+        };
+        for job in &abandoned.jobs {
+            text.push_str(&format!(
+                "; job {job} keeps its own until `jobs cancel {job}`"
+            ));
+        }
+        text
     };
     context.done("restore", sentence, &abandoned, 0, started)
 }
@@ -210,7 +228,7 @@ fn restore(context: &Context, from: &[CollectionUri], arguments: &RestoreArgumen
         Ok((collection, plan))
     })?;
     if is_new {
-        icecore_restore::check_space(&plan, options.threads, context.db()?)?;
+        icecore_restore::check_space(&plan, context.db()?)?;
     }
     let report = context.create_or_write(|engine| {
         let bar = Bar::new(context, "restoring");
@@ -261,7 +279,7 @@ fn dry_run(context: &Context, from: &[CollectionUri], arguments: &RestoreArgumen
         Ok((opening, told))
     })?;
     if engine.is_none() {
-        icecore_restore::check_space(&told.plan, options.threads, context.db()?)?;
+        icecore_restore::check_space(&told.plan, context.db()?)?;
     }
     let plan = Plan::new(&told, opening + told.requests);
     match context.format {

@@ -1,11 +1,13 @@
 //! Restores as jobs.
 //!
-//! The job fixes the full backup and the time before it works, so that a later run does the same restore. What
-//! it fetched is kept in the staging folder, and layers that are in stay in: a later run goes on behind
-//! both. Just before the keyspaces become visible their ids are noted, so that a run which died right after
+//! The job fixes the collection, the full backup and the time before it works, so that a later run does the same
+//! restore. What it fetched is kept in the staging folder, and layers that are in stay in: a later run goes on
+//! behind both, with the layers that the first one chose. The restore is the job's own: no other job and no
+//! `restore` goes on with it or gives it up. What stands in its way without making that worthless, such as a full
+//! disk, pauses the job. Just before the keyspaces become visible their ids are noted, so that a run which died right after
 //! that knows that it was done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,14 +16,15 @@ use std::time::Instant;
 
 use futures::future::LocalBoxFuture;
 use icecore_archive::{
-    BackupSelector, Collection, ContentHash, FullPath, StoreOptions, blocking, total,
+    BackupSelector, Collection, CollectionId, ContentHash, FullPath, StoreOptions, blocking, total,
 };
 use icecore_backup::jobs::{
-    Admitted, JobContext, JobEnd, JobFailure, JobHandler, JobPlaces, check_kms, keys_of, may_pass,
+    Admitted, JobContext, JobEnd, JobFailure, JobHandler, JobId, JobPlaces, JobState, JobTable,
+    check_kms, engine_may_pass, keys_of, may_pass, opened_again,
 };
 use icecore_engine::Engine;
 use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp, parse_timestamp};
-use icecore_restore::{History, RestoreOptions, RestoreReport};
+use icecore_restore::{History, RestoreOptions, RestoreReport, owner_of};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -65,12 +68,17 @@ pub(crate) struct RestoreSpec {
 /// What a restore job notes before it works.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Begun {
+    /// Where it was begun: another collection at the same place may hold another state.
+    collection: CollectionId,
     full: FullPath,
     target: Timestamp,
     restore_id: String,
     /// The keyspaces, by name, once everything is in.
     publishing: Option<Vec<(String, KeyspaceId)>>,
 }
+
+/// The kind, as rows name it.
+const KIND: &str = "restore";
 
 /// Runs jobs of kind `restore`.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +88,7 @@ pub(crate) struct RestoreJobs {
 
 impl JobHandler for RestoreJobs {
     fn kind(&self) -> &'static str {
-        "restore"
+        KIND
     }
 
     fn admit(&self, engine: &Engine, spec: Value) -> Result<Admitted, JobFailure> {
@@ -94,6 +102,7 @@ impl JobHandler for RestoreJobs {
         }
         let description = format!("restore of {} from {}", spec.backup, spec.from);
         let spec = serde_json::to_value(spec).map_err(JobFailure::lasting)?;
+        check_that_none_does_it(engine, &spec)?;
         Ok(Admitted { description, spec })
     }
 
@@ -114,6 +123,58 @@ impl JobHandler for RestoreJobs {
             Ok(blocking(abandon).await?)
         })
     }
+
+    fn sweep(&self, jobs: &JobTable) -> icecore_backup::Result<()> {
+        for restore_id in restores_of(jobs.engine()) {
+            let Some(id) = job_of(&restore_id) else {
+                continue;
+            };
+            if holder(jobs, id)?.is_none() {
+                tracing::warn!(%id, restore_id, "giving up the restore of a job that is over");
+                jobs.engine().abandon_restore(&restore_id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The owner that a job's restore has.
+fn owner(id: JobId) -> String {
+    format!("job {id}")
+}
+
+/// The job that a restore belongs to; `None` if to none.
+pub(crate) fn job_of(restore_id: &str) -> Option<JobId> {
+    owner_of(restore_id)?.strip_prefix("job ")?.parse().ok()
+}
+
+/// The unfinished restores of an engine.
+pub(crate) fn restores_of(engine: &Engine) -> BTreeSet<String> {
+    let unfinished = engine.restoring();
+    unfinished.iter().map(|k| k.restore_id()).collect()
+}
+
+/// Where a job stands that may go on; `None` if it is over, or there is none.
+pub(crate) fn holder(jobs: &JobTable, id: JobId) -> icecore_backup::Result<Option<JobState>> {
+    match jobs.get(id) {
+        Ok(row) => Ok(Some(row.state).filter(|state| !state.is_over())),
+        Err(icecore_backup::Error::NoSuchJob { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses what a job that is not over is to do already: of the two, one could not have the names.
+fn check_that_none_does_it(engine: &Engine, spec: &Value) -> Result<(), JobFailure> {
+    let rows = JobTable::new(engine).list()?;
+    let mut same = rows
+        .iter()
+        .filter(|row| row.kind == KIND && !row.state.is_over() && row.spec == *spec);
+    same.next().map_or(Ok(()), |row| {
+        Err(JobFailure::lasting(format!(
+            "job {} is to do the same restore, and is {}; let it come to its end, or cancel it first",
+            row.id, row.state
+        )))
+    })
 }
 
 impl RestoreSpec {
@@ -141,20 +202,29 @@ impl RestoreSpec {
 }
 
 impl RestoreJobs {
-    async fn restore(&self, job: &JobContext) -> Result<JobEnd, JobFailure> {
-        let spec: RestoreSpec = job.spec()?;
-        let mut options = spec.options(job.engine().now())?;
+    async fn open(&self, spec: &RestoreSpec) -> icecore_backup::Result<Collection> {
         let store = StoreOptions {
             keys: keys_of(spec.passphrase_file.as_deref(), &spec.kms)?,
             max_requests_per_second: spec.max_requests_per_second,
             ..self.store.clone()
         };
-        let collection = Collection::open_places(&spec.from.places()?, store).await?;
+        Ok(Collection::open_places(&spec.from.places()?, store).await?)
+    }
+
+    async fn restore(&self, job: &JobContext) -> Result<JobEnd, JobFailure> {
+        let spec: RestoreSpec = job.spec()?;
+        let mut options = spec.options(job.engine().now())?;
+        options.owner = Some(owner(job.id()));
         let of_job = job.clone();
-        let begun: Option<Begun> = blocking(move || of_job.state()).await?;
-        let begun = match begun {
-            Some(begun) => begun,
-            None => begin(job, &collection, &options).await?,
+        let noted: Option<Begun> = blocking(move || of_job.state()).await?;
+        let opened = self.open(&spec).await;
+        let (collection, begun) = match noted {
+            Some(begun) => (opened_again(begun.collection, opened)?, begun),
+            None => {
+                let collection = opened?;
+                let begun = begin(job, &collection, &options).await?;
+                (collection, begun)
+            }
         };
         if let Some(names) = published(job.engine(), &begun) {
             // The report was lost with the process.
@@ -197,6 +267,7 @@ async fn begin(
         .map_err(failure)?;
     let plan = plan.plan;
     let begun = Begun {
+        collection: collection.id(),
         full: plan.full,
         target: plan.target,
         restore_id: plan.restore_id,
@@ -258,8 +329,27 @@ fn result(report: &RestoreReport) -> Value {
 
 fn failure(error: icecore_restore::Error) -> JobFailure {
     JobFailure {
-        may_pass: matches!(&error, icecore_restore::Error::Archive(error) if may_pass(error)),
+        may_pass: passes(&error),
         error: error.to_string(),
+    }
+}
+
+/// Whether somebody can mend it without losing what the job brought: room on the disk, or what is missing or
+/// damaged in the collection. Otherwise all of that is given up.
+fn passes(error: &icecore_restore::Error) -> bool {
+    use icecore_archive::Error as A;
+    use icecore_restore::Error as E;
+    match error {
+        E::NoSpace { .. } => true,
+        E::Engine(error) => engine_may_pass(error),
+        E::Archive(
+            A::NoCollection { .. }
+            | A::ManifestMissing { .. }
+            | A::MissingObject { .. }
+            | A::CorruptFile { .. },
+        ) => true,
+        E::Archive(error) => may_pass(error),
+        _ => false,
     }
 }
 

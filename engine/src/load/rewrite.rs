@@ -1,6 +1,5 @@
 //! Rewriting SST files without some of their versions: one alone, or live files as one.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use icecore_mvcc::Timestamp;
@@ -8,7 +7,7 @@ use icecore_mvcc::Timestamp;
 use super::reader::{SstFile, SstScratch};
 use super::sst::{SstSummary, SstWriter};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::options::Compression;
 
 /// How files are to be written anew.
@@ -23,11 +22,12 @@ pub struct Rewrite<'a> {
 }
 
 impl Engine {
-    /// Writes the versions of `from` that `keep` wants to `to`. `from` is consumed. `None` when
-    /// no version is kept; then there is no `to`.
+    /// Writes the versions of `from` that `keep` wants to `to`. `from` stays. `None` when no version is
+    /// kept; then there is no `to`.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Rocks`] when a file cannot be read or written; [`Error::Corruption`].
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Rocks`](crate::Error::Rocks) when a file cannot be read or
+    /// written; [`Error::Corruption`](crate::Error::Corruption).
     pub fn filter_sst(
         &self,
         from: &Path,
@@ -37,7 +37,6 @@ impl Engine {
     ) -> Result<Option<SstSummary>> {
         let scratch = SstScratch::new(self.staging_dir())?;
         let file = scratch.open(&[from.to_owned()])?;
-        fs::remove_file(from).map_err(Error::path("remove", from))?;
         let rewrite = Rewrite {
             compression,
             target_bytes: u64::MAX,
@@ -52,7 +51,8 @@ impl Engine {
     /// [`CapturedKeyspace::live`](crate::CapturedKeyspace::live); they stay as they are.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Rocks`] when a file cannot be read or written; [`Error::Corruption`].
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Rocks`](crate::Error::Rocks) when a file cannot be read or
+    /// written; [`Error::Corruption`](crate::Error::Corruption).
     pub fn flatten_live_files(
         &self,
         live: &[PathBuf],

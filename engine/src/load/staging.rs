@@ -13,14 +13,19 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::folder::{RESTORE_STAGING, is_of_a_restore};
 
-/// The folder's name. Two restores whose ids differ in signs alone would share one, which does no
-/// harm: a file is used only after its bytes were compared.
+/// The most signs of a restore's id that a folder's name has.
+const NAME_LENGTH: usize = 200;
+
+/// The folder's name. Of a long id its end counts, which tells restores of one backup from each other. Two
+/// whose ids differ in signs alone would share one, which does no harm: a file is used only after its
+/// bytes were compared.
 fn name_of(restore_id: &str) -> String {
     let plain = restore_id.chars().map(|c| match c {
         c if c.is_ascii_alphanumeric() || c == '.' => c,
         _ => '-',
     });
-    let plain: String = plain.take(200).collect();
+    let cut = restore_id.chars().count().saturating_sub(NAME_LENGTH);
+    let plain: String = plain.skip(cut).collect();
     format!("{RESTORE_STAGING}{plain}")
 }
 

@@ -10,7 +10,7 @@ use super::Error;
 
 error_names!(Error:
     Engine, Archive, NotEmpty, NothingMatches, BeforeKeyspaces, NothingToRename, SameName,
-    NoHistory, Unfounded, UnexpectedHead, NoSpace, OtherState, Interrupted, InvalidOption,
+    NoHistory, Unfounded, UnexpectedHead, NoSpace, Held, OtherState, Interrupted, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -69,6 +69,10 @@ fn all() -> Vec<Error> {
             folder: "/srv/db/staging".into(),
             needed: 5_000_000,
             available: 4_194_304,
+        },
+        Error::Held {
+            keyspace: text("bank.accounts"),
+            owner: text("job 7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90"),
         },
         Error::OtherState {
             keyspace: text("bank.accounts"),

@@ -81,9 +81,18 @@ impl FileCache {
     }
 
     async fn bring(&self, unit: &Unit) -> Result<SstFile> {
-        let mut brought = Vec::new();
+        let mut brought: Vec<Staged> = Vec::new();
         for file in unit.files() {
-            brought.push(self.stage(unit, file).await?);
+            match self.stage(unit, file).await {
+                Ok(staged) => brought.push(staged),
+                Err(error) => {
+                    // The reader may live on for long, and these would take room until its end.
+                    for file in &brought {
+                        let _gone = fs::remove_file(&file.staged);
+                    }
+                    return Err(error);
+                }
+            }
         }
         let is_copied = unit.is_copied();
         let (session, options) = (Arc::clone(&self.session), self.options.clone());
@@ -158,8 +167,10 @@ impl Held {
     }
 }
 
-/// Links a file out of the cache, if it is there and its bytes are those of the manifest.
+/// Links a file out of the cache, if it is there and its bytes are those of the manifest. A link that a read
+/// left, which did not come to its end, gives way.
 fn take_out(cached: &Path, staged: &Path, entry: &FileEntry) -> bool {
+    let _gone = fs::remove_file(staged);
     if fs::hard_link(cached, staged).is_err() {
         return false;
     }

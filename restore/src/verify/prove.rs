@@ -163,7 +163,7 @@ impl<'a> Prover<'a> {
             ..RestoreOptions::default()
         };
         let plan = plan_restore(self.collection, &options).await?;
-        check_space(&plan, self.threads, &self.scratch)?;
+        check_space(&plan, &self.scratch)?;
         let folder = StagingFolder::new(&self.scratch, "icecore-verify")?;
         let path = folder.path().join("db");
         let engine = blocking(move || Ok::<_, Error>(Engine::open(path, &Options::default())?));

@@ -76,7 +76,7 @@ fn brought(layers: BTreeMap<String, Vec<String>>) -> Ingested {
 fn each_file_is_one_read_and_those_that_straddle_are_named() {
     let plan = plan_of(vec![file(10, 90), file(20, 110), file(30, 120)]);
     let straddling: Vec<FileId> = plan.keyspaces[0].files().map(|f| f.file.id).collect();
-    let told = DryRun::new(plan, &Ingested::default(), 2);
+    let told = DryRun::new(plan, &Ingested::default());
     let requests = Requests {
         get: 6,
         head: 0,
@@ -100,10 +100,7 @@ fn room_is_needed_for_all_files_and_for_those_being_rewritten_once_more() {
         file(40, 120),
         file(30, 130),
     ]);
-    let space = |threads| Ingested::default().space_bytes(&plan, threads);
-    assert_eq!(space(1), 100 + 40);
-    assert_eq!(space(2), 100 + 40 + 30);
-    assert_eq!(space(8), 100 + 40 + 30 + 20);
+    assert_eq!(Ingested::default().space_bytes(&plan), 100 + 40 + 30 + 20);
 }
 
 #[test]
@@ -116,10 +113,10 @@ fn copied_files_are_rewritten_together_and_brought_before_the_others() {
         });
     }
     let plan = plan_of(files);
-    assert_eq!(Ingested::default().space_bytes(&plan, 1), 75 + 70);
+    assert_eq!(Ingested::default().space_bytes(&plan), 75 + 70);
     let tags = vec![copied_tag(&plan.layers[0])];
     let some = brought(BTreeMap::from([("new".to_owned(), tags)]));
-    let told = DryRun::new(plan, &some, 1);
+    let told = DryRun::new(plan, &some);
     assert_eq!(
         (told.files, told.fetched_bytes, told.space_bytes),
         (1, 5, 5)
@@ -132,8 +129,8 @@ fn what_an_interrupted_run_brought_is_not_fetched_again() {
     let tag = plan.layers[0].to_string();
     let other = BTreeMap::from([("old".to_owned(), vec![tag.clone()])]);
     let ours = BTreeMap::from([("new".to_owned(), vec![tag])]);
-    assert_eq!(brought(other).space_bytes(&plan, 1), 50);
-    let told = DryRun::new(plan.clone(), &brought(ours), 1);
+    assert_eq!(brought(other).space_bytes(&plan), 50);
+    let told = DryRun::new(plan.clone(), &brought(ours));
     assert_eq!(
         (told.files, told.fetched_bytes, told.space_bytes),
         (0, 0, 0)

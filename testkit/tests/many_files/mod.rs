@@ -82,7 +82,7 @@ impl ManyFiles {
         self.back_up_with(&fast).await
     }
 
-    async fn back_up_with(&self, options: &BackupOptions) -> BackupReport {
+    pub async fn back_up_with(&self, options: &BackupOptions) -> BackupReport {
         let report = backup(&self.engine, &self.collection, options)
             .await
             .unwrap();

@@ -22,6 +22,7 @@ use super::spec::BackupSpec;
 use crate::error::Result;
 use crate::export::{Done, Export, Exported, Piece, Stored, Watch, localities, ranges_of, walk};
 use crate::files::Rows;
+use crate::jobs::again::opened_again;
 use crate::jobs::handler::{JobContext, JobEnd, JobFailure};
 use crate::mode::Method;
 use crate::options::BackupOptions;
@@ -37,35 +38,17 @@ pub(super) async fn run(job: &JobContext, store: &StoreOptions) -> Result<JobEnd
     let options = spec.options(job.engine().now())?;
     let of_job = job.clone();
     let noted: Option<Begun> = blocking(move || of_job.state()).await?;
-    let (places, store) = (spec.into.places()?, spec.store(store)?);
-    let collection = match &noted {
-        Some(begun) => again(begun, Collection::open_places(&places, store).await)?,
-        None => Collection::create_or_open_places(&places, store).await?,
+    let (places, store) = (spec.into.places()?, spec.store(store));
+    let collection = match (&noted, store) {
+        (Some(begun), Ok(store)) => {
+            let opened = Collection::open_places(&places, store).await;
+            opened_again(begun.collection, opened.map_err(Into::into))?
+        }
+        (Some(begun), Err(error)) => opened_again(begun.collection, Err(error))?,
+        (None, store) => Collection::create_or_open_places(&places, store?).await?,
     };
     let done = back_up(job, &collection, &options, noted).await?;
     Ok(done.map_or(JobEnd::Stopped, JobEnd::Done))
-}
-
-/// The collection in which the backup was begun. Where it is not, a disk may not be mounted: what was done
-/// lies there, and must not be given up for an empty place.
-fn again(
-    begun: &Begun,
-    opened: icecore_archive::Result<Collection>,
-) -> Result<Collection, JobFailure> {
-    let passes = |error: crate::Error| JobFailure {
-        error: error.to_string(),
-        may_pass: true,
-    };
-    match opened {
-        Ok(collection) if collection.id() == begun.collection => Ok(collection),
-        Ok(other) => Err(passes(crate::Error::OtherCollection {
-            location: other.location().to_owned(),
-            found: other.id(),
-            begun: begun.collection,
-        })),
-        Err(error @ icecore_archive::Error::NoCollection { .. }) => Err(passes(error.into())),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// `None` where it was stopped.

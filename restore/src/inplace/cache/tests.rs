@@ -99,6 +99,12 @@ fn a_file_is_kept_within_the_budget_and_found_again() {
     fs::write(&cached, content).unwrap();
     assert!(take_out(&cached, &staged, &entry));
     assert_eq!(fs::read(&staged).unwrap(), content);
+    // Though a read that did not come to its end left something there.
+    assert!(take_out(&cached, &staged, &entry));
+    fs::write(folder.path("torn"), b"the by").unwrap();
+    fs::rename(folder.path("torn"), &staged).unwrap();
+    assert!(take_out(&cached, &staged, &entry));
+    assert_eq!(fs::read(&staged).unwrap(), content);
     let used = fs::metadata(&cached).unwrap().modified().unwrap();
     assert!(
         used.elapsed().unwrap() < Duration::from_secs(60),
