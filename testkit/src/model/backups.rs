@@ -341,8 +341,9 @@ impl World {
         let is_full = chain.layers.len() == 1;
         let newer = after.iter().any(|r| full_of(r).is_some_and(|f| f > full));
         let own: Vec<_> = after.iter().filter(|r| full_of(r) == Some(full)).collect();
-        let expected = usize::from(!(is_full && newer));
-        // Fulls as of the same time are told apart by chance.
+        // Fulls as of the same time are told apart by chance; incrementals may have moved the other one's.
+        let other = own.iter().any(|r| r.timestamp > end);
+        let expected = usize::from(!(is_full && (newer || other)));
         let at_end = own
             .iter()
             .any(|r| (r.timestamp, r.purpose) == (end, Purpose::Backups));
