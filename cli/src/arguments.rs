@@ -110,6 +110,8 @@ pub(crate) enum Command {
     Dump(commands::dump::DumpArguments),
     /// Show what was written in a window of time
     Changes(commands::changes::ChangesArguments),
+    /// Print what was committed, transaction by transaction, as JSON lines
+    Feed(commands::feed::FeedArguments),
     /// Take a full backup, or with --onto an incremental
     Backup(commands::backup::BackupArguments),
     /// Bring keyspaces back from a backup, into a new database or one that there is

@@ -90,3 +90,55 @@ fn a_reader_sees_what_a_dead_writer_committed() {
     assert_eq!(icecore(&copy, &["get", "t", "k"]).stdout, b"w\n");
     engine.close().unwrap();
 }
+
+/// `feed --follow` prints what other processes commit, once they have let go of the database.
+#[test]
+fn a_feed_that_follows_prints_what_other_processes_commit() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    let (dir, engine) = database();
+    let db = dir.path().join("db");
+    let mut follower = Command::new(env!("CARGO_BIN_EXE_icecore"))
+        .arg("--db")
+        .arg(&db)
+        .args(["feed", "t", "--after", "0", "--follow", "--poll", "20ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = BufReader::new(follower.stdout.take().unwrap());
+    let (send, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in out.lines() {
+            let _gone = send.send(line.unwrap());
+        }
+    });
+    let next = || lines.recv_timeout(Duration::from_secs(30)).unwrap();
+    // It waits for the database while this process has it.
+    assert!(lines.recv_timeout(Duration::from_millis(200)).is_err());
+    engine.close().unwrap();
+    assert!(next().contains(r#""what":"created","keyspace":"t""#));
+    assert!(next().contains(r#""changes":[{"keyspace":"t","key":"k","value":"v"}]"#));
+    for round in 0..3 {
+        // It may be reading just now.
+        let engine = std::iter::from_fn(|| {
+            std::thread::sleep(Duration::from_millis(5));
+            Some(Engine::open(&db, &Options::default()))
+        })
+        .find_map(Result::ok)
+        .unwrap();
+        let keyspace = engine.keyspace("t").unwrap();
+        for n in 0..2 {
+            let key = format!("{round}/{n}");
+            keyspace.put(key, "v", Durability::Sync).unwrap();
+        }
+        drop(keyspace);
+        engine.close().unwrap();
+        for n in 0..2 {
+            assert!(next().contains(&format!(r#""key":"{round}/{n}""#)));
+        }
+    }
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}

@@ -55,6 +55,7 @@ scripts!(
     dump,
     errors,
     fast,
+    feed,
     fingerprint,
     gap,
     gc,

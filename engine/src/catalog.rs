@@ -82,6 +82,14 @@ pub(crate) fn descriptor_key(id: KeyspaceId) -> Vec<u8> {
     row_key(DESCRIPTOR_KIND, &format!("{:08x}", id.get()))
 }
 
+/// The id in the row key of a descriptor; `None` for another kind of row.
+pub(crate) fn parse_descriptor_key(row: &[u8]) -> Option<KeyspaceId> {
+    let row = std::str::from_utf8(row).ok()?;
+    let hex = row.strip_prefix(DESCRIPTOR_KIND)?.strip_prefix('/')?;
+    let id = u32::from_str_radix(hex, 16).ok().map(KeyspaceId::new)?;
+    (descriptor_key(id) == row.as_bytes()).then_some(id)
+}
+
 /// The row value of a descriptor.
 pub(crate) fn encode_descriptor(descriptor: &Descriptor) -> Result<Vec<u8>> {
     serde_json::to_vec(descriptor)

@@ -110,6 +110,28 @@ pub enum Error {
         /// The keyspace's threshold.
         threshold: Timestamp,
     },
+    /// A change feed needs history that is gone.
+    #[error(
+        "change feed cannot go on after {position}: {what} is gone up to {floor}; copy the keyspaces as of now, and subscribe from then"
+    )]
+    FeedGap {
+        /// Where the feed stands.
+        position: Timestamp,
+        /// What is gone.
+        what: String,
+        /// Up to which time.
+        floor: Timestamp,
+    },
+    /// A resume token says nothing here.
+    #[error(
+        "resume token {token:?} cannot be used: {reason}; give the last token of a feed of this database, or copy the keyspaces as of now and subscribe from then"
+    )]
+    ResumeToken {
+        /// The token.
+        token: String,
+        /// Why not.
+        reason: String,
+    },
     /// A read at a time that has not come yet.
     #[error(
         "cannot read as of {requested}: it is after the database's current time {now}; use an earlier time"

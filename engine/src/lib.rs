@@ -32,6 +32,7 @@ mod changes;
 mod commit;
 mod engine;
 mod error;
+mod feed;
 mod folder;
 mod gc;
 mod housekeeper;
@@ -50,6 +51,9 @@ pub use changes::{ChangeOptions, ChangePlan, ChangeSet, Changes, PlanTaken, Wind
 pub use commit::{Batch, Durability};
 pub use engine::Engine;
 pub use error::{Error, Result};
+pub use feed::{
+    CatalogChange, CommittedTransaction, Feed, FeedChange, FeedOptions, FeedStart, ResumeToken,
+};
 pub use gc::{GcGuard, SweepBudget, SweepReport};
 pub use keyspace::{Keyspace, KeyspaceStats};
 pub use load::{

@@ -80,6 +80,18 @@ pub enum Error {
         /// What is wrong with it, and what is allowed.
         reason: String,
     },
+    /// A consumer of changes follows other keyspaces than are asked for.
+    #[error(
+        "consumer {name} follows {has}, not {asked}; ask for the same, forget it first, or give the new one another name"
+    )]
+    ConsumerKeyspaces {
+        /// The consumer's name.
+        name: String,
+        /// What it follows.
+        has: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// A setting is out of its range.
     #[error("invalid setting {name}: {reason}")]
     InvalidOption {

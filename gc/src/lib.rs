@@ -8,6 +8,7 @@
 //! | concept | where |
 //! |---|---|
 //! | hold versions of some keyspaces from a time on | [`ProtectedTimestamps`], [`Record`] |
+//! | hold what a consumer of changes has yet to see | [`Consumer`] |
 //! | the rule | [`policy`] |
 //! | one round: raise, sweep, purge, trim | [`collect`] |
 //! | rounds in the background of a server | [`Worker`] |
@@ -45,6 +46,7 @@
 
 #![forbid(unsafe_code)]
 
+mod consumer;
 mod error;
 mod exchange;
 mod holder;
@@ -59,6 +61,7 @@ mod survey;
 mod target;
 mod worker;
 
+pub use consumer::{Consumer, ConsumerOptions};
 pub use error::{Error, Result};
 pub use exchange::Exchange;
 pub use holder::Holder;

@@ -124,7 +124,7 @@ pub(crate) fn run(context: &Context, command: KeyspaceCommand) -> Result<()> {
 
 /// A keyspace as JSON tells it.
 #[derive(Serialize)]
-struct Described {
+pub(crate) struct Described {
     keyspace: String,
     id: u32,
     #[serde(with = "duration_text")]

@@ -6,6 +6,7 @@ pub(crate) mod collection;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod dump;
+pub(crate) mod feed;
 pub(crate) mod gc;
 pub(crate) mod get;
 pub(crate) mod jobs;
@@ -37,6 +38,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Load(arguments) => load::run(&context, &arguments),
         Command::Dump(arguments) => dump::run(&context, &arguments),
         Command::Changes(arguments) => changes::run(&context, &arguments),
+        Command::Feed(arguments) => feed::run(&context, &arguments),
         Command::Backup(arguments) => backup::run(&context, &arguments),
         Command::Restore(arguments) => restore::run(&context, &arguments),
         Command::Show(command) => show::run(&context, command),

@@ -3,7 +3,8 @@
 use regex::{Captures, Regex};
 
 /// What is numbered in the order in which it appears.
-const NUMBERED: [(&str, &str); 7] = [
+const NUMBERED: [(&str, &str); 8] = [
+    ("token", r"\bfeed1-[0-9a-f]{32}-[0-9a-f]{16}\b"),
     ("t", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"),
     ("uuid", r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     ("hash", r"\b[0-9a-f]{64}\b"),

@@ -16,7 +16,16 @@ pub(crate) struct IndexReader {
 impl IndexReader {
     /// The caller has checked that the index covers the window.
     pub(crate) fn new(engine: &Engine, after: Timestamp, until: Timestamp) -> Self {
-        let lower = record_key(after.next(), 0).to_vec();
+        Self::from_record(engine, (after.next(), 0), until)
+    }
+
+    /// From a record on, given by its time and its number within the commit.
+    pub(crate) fn from_record(
+        engine: &Engine,
+        (first, number): (Timestamp, u32),
+        until: Timestamp,
+    ) -> Self {
+        let lower = record_key(first, number).to_vec();
         // Timestamps end far below the maximum, where `next` would not go up.
         let upper = record_key(until.next(), 0).to_vec();
         let options = RawIter::scan_options(lower.min(upper.clone()), Some(upper));

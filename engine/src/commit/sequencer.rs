@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use icecore_mvcc::{Clock, Timestamp};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -333,6 +333,21 @@ impl Sequencer {
         if state.waiters > 0 {
             self.published.notify_all();
         }
+    }
+
+    /// Waits until something above `ts` is visible; `false` if nothing is by `deadline`.
+    pub(crate) fn await_beyond(&self, ts: Timestamp, deadline: Instant) -> Result<bool> {
+        let mut state = self.state.lock();
+        while self.visible() <= ts {
+            self.check()?;
+            state.waiters += 1;
+            let waited = self.published.wait_until(&mut state, deadline);
+            state.waiters -= 1;
+            if waited.timed_out() {
+                return Ok(self.visible() > ts);
+            }
+        }
+        Ok(true)
     }
 
     fn wait(&self, mut state: MutexGuard<'_, State>, ts: u64) -> Result<()> {

@@ -9,7 +9,7 @@ use super::Error;
 
 error_names!(Error:
     Locked, NotADatabase, Missing, NewerFormat, Corruption, InvalidOption, Invalid, NoSuchKeyspace,
-    NotEmpty, KeyspaceExists, KeyspaceDropped, BelowThreshold, InFuture, Conflict, ReadOnly, TransactionTooOld,
+    NotEmpty, KeyspaceExists, KeyspaceDropped, BelowThreshold, FeedGap, ResumeToken, InFuture, Conflict, ReadOnly, TransactionTooOld,
     ForeignHandle, ClockExhausted, OutOfOrder, Poisoned, Restore, Io, Rocks,
 );
 
@@ -66,6 +66,12 @@ fn of_keyspaces() -> Vec<Error> {
             requested: time(0),
             threshold: time(10),
         },
+        Error::FeedGap {
+            position: time(0),
+            what: format!("the history of keyspace {}", name()),
+            floor: time(10),
+        },
+        "feed2-".parse::<crate::ResumeToken>().unwrap_err(),
         Error::InFuture {
             requested: time(10),
             now: time(0),

@@ -18,6 +18,8 @@ mod checkpoint;
 mod clock;
 mod commit;
 mod common;
+mod feed;
+mod feed_mirror;
 mod folder;
 mod gc;
 mod handles;

@@ -10,6 +10,7 @@ use crate::record::RecordId;
 
 error_names!(Error:
     Verification, InFuture, Backwards, NoSuchRecord, NoSuchKeyspace, RecordIdSyntax, InvalidRequest,
+    ConsumerKeyspaces,
     InvalidOption, UnreadableRecord, Thread, WorkerPanicked, Engine,
 );
 
@@ -45,6 +46,11 @@ fn all() -> Vec<Error> {
         Error::InvalidRequest {
             field: "owner",
             reason: "is empty; say who needs the record".to_owned(),
+        },
+        Error::ConsumerKeyspaces {
+            name: "search".to_owned(),
+            has: "bank.*".to_owned(),
+            asked: "all keyspaces".to_owned(),
         },
         Error::InvalidOption {
             name: "interval",
