@@ -92,7 +92,8 @@ pub enum Error {
     },
     /// A window of history is gone.
     #[error(
-        "protected ts verification error: the incremental needs keyspace {keyspace} from {start} on, but its garbage-collection threshold is {threshold}; take that keyspace from zero with --on-gc-gap reexport (`OnGcGap::Reexport`), or take a full backup"
+        "protected ts verification error: the incremental needs keyspace {keyspace} from {start} on, but its garbage-collection threshold is {threshold}{}; take that keyspace from zero with --on-gc-gap reexport (`OnGcGap::Reexport`), or take a full backup",
+        .released.as_ref().map(|why| format!("; {why}")).unwrap_or_default()
     )]
     GcGap {
         /// The keyspace.
@@ -101,6 +102,8 @@ pub enum Error {
         start: Timestamp,
         /// The keyspace's threshold.
         threshold: Timestamp,
+        /// That the chain's protection was released without anybody asking, when and why.
+        released: Option<String>,
     },
     /// A compaction did not write what it read.
     #[error(

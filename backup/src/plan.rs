@@ -253,6 +253,7 @@ impl BackupPlan {
                     keyspace: planned.descriptor.name.clone(),
                     start: planned.after,
                     threshold,
+                    released: None,
                 });
             }
             planned.introduced = true;

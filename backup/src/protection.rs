@@ -12,9 +12,9 @@ mod settle;
 
 use std::collections::BTreeMap;
 
-use icecore_archive::CollectionId;
+use icecore_archive::{ChainId, CollectionId};
 use icecore_engine::Engine;
-use icecore_gc::{Holder, ProtectRequest, ProtectedTimestamps, Purpose, Record, Target};
+use icecore_gc::{Holder, ProtectRequest, ProtectedTimestamps, Purpose, Record, Release, Target};
 use icecore_mvcc::{KeyspaceId, NamePattern, Timestamp};
 pub(crate) use settle::{ChainOf, Committed};
 use uuid::Uuid;
@@ -135,6 +135,43 @@ impl Hold {
         {
             tracing::warn!(%error, id = %own.id, "the protection of a failed backup could not be released");
         }
+    }
+}
+
+/// Adds to a gap why the chain's record is gone, if it was released without anybody asking.
+pub(crate) fn explain_gap(
+    engine: &Engine,
+    collection: CollectionId,
+    chain: ChainId,
+    error: Error,
+) -> Error {
+    let (collection, chain) = (collection.to_string(), chain.to_string());
+    let is_its = |release: &Release| {
+        matches!(&release.holder, Some(Holder::Chain { collection: c, chain: d, .. })
+            if *c == collection && *d == chain)
+    };
+    // What cannot be read explains nothing; the gap is there all the same.
+    let releases = ProtectedTimestamps::new(engine).releases();
+    let found = releases.unwrap_or_default().into_iter().rfind(is_its);
+    match (error, found) {
+        (
+            Error::GcGap {
+                keyspace,
+                start,
+                threshold,
+                ..
+            },
+            Some(release),
+        ) => Error::GcGap {
+            keyspace,
+            start,
+            threshold,
+            released: Some(format!(
+                "the chain's protection was released at {}, since {}",
+                release.released, release.reason
+            )),
+        },
+        (error, _) => error,
     }
 }
 

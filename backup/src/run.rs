@@ -20,7 +20,7 @@ use crate::mode::{Facts, Method, choose};
 use crate::options::{BackupOptions, Fingerprints};
 use crate::plan::{BackupPlan, Inputs, Parent, plan};
 use crate::prints::Prints;
-use crate::protection::{ChainOf, Hold, thresholds};
+use crate::protection::{ChainOf, Hold, explain_gap, thresholds};
 use crate::report::BackupReport;
 
 /// What the target of a backup came out as.
@@ -197,7 +197,10 @@ pub(crate) async fn plan_at(
             thresholds: &thresholds(&engine),
             on_gc_gap: options.on_gc_gap,
         };
-        let mut plan = plan(&inputs)?;
+        let mut plan = plan(&inputs).map_err(|error| match &parent {
+            Some((_, onto)) => explain_gap(&engine, onto.collection_id, onto.chain_id, error),
+            None => error,
+        })?;
         for later in plan.restored_later(&present) {
             tracing::warn!(keyspace = later.name, end = %plan.end, restored = %later.created,
                 "not in the backup: it was restored here only after its end");

@@ -1,6 +1,7 @@
 //! The engine: opening, closing, and what its parts share.
 
-use std::collections::BTreeMap;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,7 +14,7 @@ use crate::catalog::{
     Catalog, DESCRIPTOR_KIND, SYSTEM_FAMILY, SYSTEM_KEYSPACE, decode_descriptor, family_id,
     family_name,
 };
-use crate::commit::Sequencer;
+use crate::commit::{Gate, Sequencer};
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::housekeeper::{Housekeeper, Rounds};
@@ -45,6 +46,9 @@ struct Inner {
     meta: Meta,
     sequencer: Arc<Sequencer>,
     tracker: Tracker,
+    gate: Gate,
+    /// What the crates above keep in memory about this engine, by type.
+    attachments: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     watermark: Arc<Watermark>,
     /// Held while thresholds rise and while protection is verified against them.
     gc: Mutex<()>,
@@ -175,6 +179,8 @@ impl Engine {
                 meta,
                 sequencer: Arc::new(sequencer),
                 tracker: Tracker::default(),
+                gate: Gate::default(),
+                attachments: Mutex::default(),
                 watermark: Arc::default(),
                 gc: Mutex::new(()),
                 gc_work: Mutex::new(()),
@@ -187,6 +193,7 @@ impl Engine {
             }),
         };
         engine.load_catalog(families)?;
+        engine.load_write_refusals()?;
         engine.load_restores(|descriptor| {
             open_space(
                 &engine.inner.db,
@@ -347,6 +354,20 @@ impl Engine {
     /// Whether it was opened read-only.
     pub fn is_read_only(&self) -> bool {
         self.inner.read_only
+    }
+
+    /// What a crate above keeps in memory about this engine: one value of each type, made when it is first asked
+    /// for, and shared by all clones. It must not hold the engine, which it would keep open for ever.
+    pub fn attachment<T: Any + Default + Send + Sync>(&self) -> Arc<T> {
+        let mut attachments = self.inner.attachments.lock();
+        let place = attachments.entry(TypeId::of::<T>());
+        let found = Arc::clone(place.or_insert_with(|| Arc::<T>::default()));
+        // By its key it is of this type.
+        found.downcast().unwrap_or_default()
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.inner.gate
     }
 
     pub(crate) fn check_writable(&self, action: &'static str) -> Result<()> {

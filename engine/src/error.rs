@@ -142,6 +142,18 @@ pub enum Error {
         /// The current time of the hybrid clock.
         now: Timestamp,
     },
+    /// A protected timestamp holds more than it may, and says that writes stop then.
+    #[error(
+        "writes are refused: of protected timestamp {record} of {owner}, {reason}; release it, move it forward or raise its limit (`icecore protect release` or `alter`)"
+    )]
+    WritesRefused {
+        /// The record's id.
+        record: String,
+        /// Who holds it.
+        owner: String,
+        /// What went too far.
+        reason: String,
+    },
     /// A transaction lost against another commit.
     #[error(
         "transaction conflict on key {key} of keyspace {keyspace}: another commit changed it at {at}; run the transaction again"

@@ -48,7 +48,7 @@ mod txn;
 
 pub use catalog::SYSTEM_KEYSPACE;
 pub use changes::{ChangeOptions, ChangePlan, ChangeSet, Changes, PlanTaken, Window};
-pub use commit::{Batch, Durability};
+pub use commit::{Batch, Durability, WRITE_REFUSAL_KIND, WriteRefusal};
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use feed::{

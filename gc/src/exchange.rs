@@ -1,11 +1,12 @@
 //! Several changes of records as one step.
 
-use icecore_engine::RowChange;
+use icecore_engine::{RowChange, WRITE_REFUSAL_KIND};
 use icecore_mvcc::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::protect::{KIND, ProtectedTimestamps, check_past};
 use crate::record::{ProtectRequest, Purpose, Record, RecordId};
+use crate::upkeep;
 
 /// What becomes of the records in one step.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +20,12 @@ pub struct Exchange {
 }
 
 impl ProtectedTimestamps {
+    /// Whether commits are refused for a record.
+    pub(crate) fn is_refused_for(&self, id: &RecordId) -> bool {
+        let refusals = self.engine().write_refusals();
+        refusals.iter().any(|r| r.record == id.to_string())
+    }
+
     /// Changes records as one step: `decide` sees all that there are, the oldest timestamp first, and what
     /// it decides is done in one commit, before anybody else can change a record or raise a threshold.
     /// Everything is done, or nothing: neither in between nor after a crash is there a moment without
@@ -29,7 +36,7 @@ impl ProtectedTimestamps {
     /// # Errors
     /// As [`ProtectedTimestamps::protect_for`] and [`ProtectedTimestamps::advance`].
     pub fn exchange(&self, decide: impl FnOnce(&[Record]) -> Exchange) -> Result<Vec<Record>> {
-        let _guard = self.engine().gc_guard();
+        let guard = self.engine().gc_guard();
         let present = self.list()?;
         let exchange = decide(&present);
         let now = self.engine().now();
@@ -57,11 +64,21 @@ impl ProtectedTimestamps {
         let released = exchange.release.iter();
         let released = released.filter(|id| present.iter().any(|record| record.id == **id));
         let released: Vec<&RecordId> = released.collect();
-        changes.extend(released.iter().map(|id| RowChange::delete(KIND, id)));
+        for id in &released {
+            changes.push(RowChange::delete(KIND, id));
+            if self.is_refused_for(id) {
+                changes.push(RowChange::delete(WRITE_REFUSAL_KIND, id));
+            }
+        }
         if changes.is_empty() {
             return Ok(written);
         }
         self.engine().system().change(changes)?;
+        if !self.engine().write_refusals().is_empty() {
+            self.engine().load_write_refusals()?;
+        }
+        drop(guard);
+        upkeep::reopen(self.engine())?;
         metrics::counter!("icecore_gc_protect_granted_total").increment(made as u64);
         for record in &written {
             tracing::info!(id = %record.id, timestamp = %record.timestamp, target = %record.target,

@@ -21,6 +21,9 @@ pub struct GcOptions {
     /// Leave a threshold where it is while it could rise by less than a hundredth of the TTL and by
     /// less than this: a raise is one synced write. Default zero: raise always.
     pub step_max: Duration,
+    /// How long a record stays whose holder is found dead: a job that is over, a process that is gone. Default
+    /// 1 hour.
+    pub dead_holder_grace: Duration,
     /// The sweep works in batches of about this many keys, at least 1. Default 100,000.
     pub sweep_batch_keys: usize,
 }
@@ -32,6 +35,7 @@ impl Default for GcOptions {
             keyspaces: Vec::new(),
             compact: false,
             step_max: Duration::ZERO,
+            dead_holder_grace: Duration::from_secs(3600),
             sweep_batch_keys: 100_000,
         }
     }

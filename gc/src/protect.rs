@@ -7,11 +7,14 @@
 
 use std::collections::BTreeSet;
 
-use icecore_engine::{Engine, Keyspace, SYSTEM_KEYSPACE};
+use icecore_engine::{Engine, Keyspace, RowChange, SYSTEM_KEYSPACE, WRITE_REFUSAL_KIND};
 use icecore_mvcc::{KeyspaceId, Timestamp};
 
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::record::{ProtectRequest, Purpose, Record, RecordId};
+use crate::releases::{self, Release};
+use crate::upkeep;
 
 /// Kind of the system rows that hold the records.
 pub(crate) const KIND: &str = "protected";
@@ -75,7 +78,7 @@ impl ProtectedTimestamps {
     /// # Errors
     /// [`Error::NoSuchRecord`], [`Error::Backwards`], [`Error::InFuture`].
     pub fn advance(&self, id: &RecordId, to: Timestamp) -> Result<Record> {
-        let _guard = self.engine.gc_guard();
+        let guard = self.engine.gc_guard();
         let record = self.get(id)?.ok_or(Error::NoSuchRecord { id: *id })?;
         let from = record.timestamp;
         let Some(record) = record.moved(to)? else {
@@ -84,8 +87,38 @@ impl ProtectedTimestamps {
         // No threshold to verify: all that stand at or after `to` stood so at or after `from` too.
         check_past(to, self.engine.now())?;
         self.write(&record)?;
+        drop(guard);
         tracing::info!(%id, %from, %to, owner = record.owner, "protection moved forward");
+        upkeep::reopen(&self.engine)?;
         Ok(record)
+    }
+
+    /// Gives a record other limits. Where commits are refused for it, and need not be any more, they are accepted
+    /// from here on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRecord`]; [`Error::InvalidRequest`].
+    pub fn limit(&self, id: &RecordId, limits: Limits) -> Result<Record> {
+        limits.validate()?;
+        let guard = self.engine.gc_guard();
+        let mut record = self.get(id)?.ok_or(Error::NoSuchRecord { id: *id })?;
+        record.max_age = limits.max_age;
+        record.max_bytes = limits.max_bytes;
+        record.on_breach = limits.on_breach;
+        self.write(&record)?;
+        drop(guard);
+        tracing::info!(%id, owner = record.owner, ?limits, "protection limited");
+        upkeep::reopen(&self.engine)?;
+        Ok(record)
+    }
+
+    /// The last releases that nobody asked for, the oldest first: of records beyond a limit, or whose holder was
+    /// dead.
+    ///
+    /// # Errors
+    /// [`Error::UnreadableRecord`]; [`Error::Engine`] when the disk fails.
+    pub fn releases(&self) -> Result<Vec<Release>> {
+        releases::list(&self.engine)
     }
 
     /// Ends a protection. Works for records that this version cannot read, too.
@@ -98,7 +131,15 @@ impl ProtectedTimestamps {
         if rows.get(KIND, &key)?.is_none() {
             return Err(Error::NoSuchRecord { id: *id });
         }
-        rows.delete(KIND, &key)?;
+        let mut changes = vec![RowChange::delete(KIND, &key)];
+        let refused = self.is_refused_for(id);
+        if refused {
+            changes.push(RowChange::delete(WRITE_REFUSAL_KIND, &key));
+        }
+        rows.change(changes)?;
+        if refused {
+            self.engine.load_write_refusals()?;
+        }
         tracing::info!(%id, "protection released");
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use icecore_mvcc::{Descriptor, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::holder::Holder;
+use crate::limits::{self, Limits, OnBreach};
 use crate::target::Target;
 
 /// The longest owner text, in bytes.
@@ -68,6 +70,8 @@ pub struct ProtectRequest {
     pub owner: String,
     /// Whose it is, for programs. Default: nobody's that could be dead; it stands until it is released.
     pub holder: Option<Holder>,
+    /// How long and how much it may hold back. Default: no limit.
+    pub limits: Limits,
 }
 
 impl ProtectRequest {
@@ -78,6 +82,7 @@ impl ProtectRequest {
             target,
             owner: owner.into(),
             holder: None,
+            limits: Limits::default(),
         }
     }
 
@@ -88,6 +93,12 @@ impl ProtectRequest {
             holder: Some(holder),
             ..self
         }
+    }
+
+    /// The same with limits.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Checks what can be checked without an engine.
@@ -105,6 +116,7 @@ impl ProtectRequest {
         } else if self.owner.contains(char::is_control) {
             "has control characters; write it on one line".to_owned()
         } else {
+            self.limits.validate()?;
             return self.target.validate();
         };
         Err(Error::InvalidRequest {
@@ -155,6 +167,22 @@ pub struct Record {
     /// Whose it is, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
+    /// Its time may lie so far back; in JSON as text, `"30d"`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "limits::duration"
+    )]
+    pub max_age: Option<Duration>,
+    /// It may hold back so many bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// What happens beyond a limit.
+    #[serde(default, skip_serializing_if = "OnBreach::is_warn")]
+    pub on_breach: OnBreach,
+    /// Since when its holder is known to be dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_since: Option<Timestamp>,
     /// What a newer version wrote beside that; kept when the record is moved.
     #[serde(flatten)]
     unknown: serde_json::Map<String, serde_json::Value>,
@@ -172,6 +200,7 @@ impl Record {
             target,
             owner,
             holder,
+            limits,
         } = request;
         Self {
             id,
@@ -181,6 +210,10 @@ impl Record {
             created,
             purpose,
             holder,
+            max_age: limits.max_age,
+            max_bytes: limits.max_bytes,
+            on_breach: limits.on_breach,
+            dead_since: None,
             unknown: serde_json::Map::new(),
         }
     }
@@ -194,6 +227,15 @@ impl Record {
             && keyspace
                 .dropped
                 .is_none_or(|dropped| self.timestamp < dropped)
+    }
+
+    /// How long and how much it may hold back.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_age: self.max_age,
+            max_bytes: self.max_bytes,
+            on_breach: self.on_breach,
+        }
     }
 
     /// The record at a later time; none where it is there already.

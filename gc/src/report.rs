@@ -6,6 +6,7 @@ use icecore_mvcc::{KeyspaceId, Timestamp, duration_text};
 use serde::{Serialize, Serializer};
 
 use crate::policy::HeldBy;
+use crate::releases::Release;
 
 /// What one round did.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -16,6 +17,9 @@ pub struct GcReport {
     pub keyspaces: Vec<KeyspaceGcReport>,
     /// Names of dropped keyspaces that are gone for good since this round.
     pub purged: Vec<String>,
+    /// Records that the round released: beyond a limit, or of a dead holder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<Release>,
     /// The commit index is gone up to here.
     pub index_low_water: Timestamp,
     /// How long it took; in JSON `seconds`.

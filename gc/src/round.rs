@@ -18,6 +18,7 @@ use crate::policy::Decision;
 use crate::report::{GcReport, KeyspaceGcReport};
 use crate::survey::{Survey, bytes_of, system_ttl, ttl_of};
 use crate::target::exact_name;
+use crate::upkeep;
 
 /// Runs one round, and returns when it is done. Reads and commits go on meanwhile.
 ///
@@ -41,6 +42,7 @@ pub(crate) fn run(
     }
     let _span = tracing::info_span!("gc_round").entered();
     let started = Instant::now();
+    let released = upkeep::run(engine, options.dead_holder_grace)?;
     let now = engine.now();
     let round = Round {
         engine,
@@ -50,6 +52,7 @@ pub(crate) fn run(
     };
     let mut report = GcReport {
         now,
+        released,
         ..GcReport::default()
     };
     let plan = round.plan()?;

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use icecore_engine::{Engine, Keyspace, SYSTEM_KEYSPACE};
+use icecore_engine::{Engine, Keyspace, SYSTEM_KEYSPACE, WriteRefusal};
 use icecore_mvcc::{KeyspaceId, Timestamp, duration_text};
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::limits::Breach;
 use crate::policy::HeldBy;
 use crate::record::Record;
+use crate::releases::{self, Release};
 use crate::report::{optional_seconds, seconds};
 use crate::survey::{Survey, bytes_of, system_ttl, ttl_of};
+use crate::upkeep::judge;
 
 /// Where garbage collection stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +26,10 @@ pub struct GcStatus {
     pub keyspaces: Vec<KeyspaceGcStatus>,
     /// All protected timestamps, the oldest first.
     pub records: Vec<RecordStatus>,
+    /// The last releases that nobody asked for, the oldest first.
+    pub releases: Vec<Release>,
+    /// Why commits of user data are refused; nothing where they are not.
+    pub write_refusals: Vec<WriteRefusal>,
 }
 
 /// Where garbage collection stands in one keyspace.
@@ -62,9 +69,19 @@ pub struct RecordStatus {
     /// Names of the keyspaces that would be collected further but for this record. (One behind an
     /// older record holds nothing yet.)
     pub holds: Vec<String>,
+    /// About how many bytes it holds back, whoever else does: what was written between its time and where the
+    /// thresholds would be without records. `docs/guide/gc-and-protection.md` says how good that is.
+    pub held_bytes: u64,
+    /// The limit that it is beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breach: Option<Breach>,
+    /// Why nobody needs it any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead: Option<String>,
 }
 
-/// Where garbage collection stands. Reads memory and the records, no data.
+/// Where garbage collection stands. Reads memory, the records, and of the commit index what lies after the oldest
+/// record and was not read by this process before; no data.
 ///
 /// # Errors
 /// [`crate::Error::UnreadableRecord`]; [`crate::Error::Engine`] when the disk fails.
@@ -80,13 +97,15 @@ pub fn status(engine: &Engine) -> Result<GcStatus> {
     let system = engine.keyspace_by_id(SYSTEM_KEYSPACE)?;
     keyspaces.push(keyspace_status(&survey, &system, system_ttl(ttls)));
     survey.publish();
-    let records = survey
-        .records
-        .iter()
-        .map(|record| RecordStatus {
-            record: record.clone(),
-            age: survey.now.since(record.timestamp),
-            holds: held(record, &keyspaces),
+    let judged = judge(engine, &survey, true)?.into_iter();
+    let records = judged
+        .map(|judged| RecordStatus {
+            age: survey.now.since(judged.record.timestamp),
+            holds: held(&judged.record, &keyspaces),
+            held_bytes: judged.held_bytes.unwrap_or(0),
+            breach: judged.breach,
+            dead: judged.dead,
+            record: judged.record,
         })
         .collect();
     Ok(GcStatus {
@@ -94,6 +113,8 @@ pub fn status(engine: &Engine) -> Result<GcStatus> {
         oldest_reader,
         keyspaces,
         records,
+        releases: releases::list(engine)?,
+        write_refusals: engine.write_refusals(),
     })
 }
 

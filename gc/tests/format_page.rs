@@ -14,7 +14,8 @@
 mod common;
 
 use common::Lab;
-use icecore_gc::{Holder, Record, Target};
+use icecore_engine::WriteRefusal;
+use icecore_gc::{Holder, Record, Release, Target};
 use icecore_golden::page;
 
 const PAGE: &str = include_str!("../../docs/format/protected.md");
@@ -34,7 +35,7 @@ fn record() {
         assert_eq!(serde_json::to_string(&record).unwrap(), golden);
     }
     // The one that has every field.
-    let golden = page::blocks(PAGE, "Record", "json")[1];
+    let golden = page::blocks(PAGE, "Record", "json")[2];
     let json: serde_json::Value = serde_json::from_str(golden).unwrap();
     let described: Vec<String> = rows("Record")
         .into_iter()
@@ -87,6 +88,16 @@ fn holders() {
         };
         assert_eq!(kind, matches);
     }
+}
+
+#[test]
+fn releases_and_refusals() {
+    let golden = page::blocks(PAGE, "Releases that nobody asked for", "json")[0];
+    let releases: Vec<Release> = serde_json::from_str(golden).unwrap();
+    assert_eq!(serde_json::to_string(&releases).unwrap(), golden);
+    let golden = page::blocks(PAGE, "Refused writes", "json")[0];
+    let refusal: WriteRefusal = serde_json::from_str(golden).unwrap();
+    assert_eq!(serde_json::to_string(&refusal).unwrap(), golden);
 }
 
 #[test]

@@ -275,3 +275,31 @@ fn what_a_killed_run_left_goes_with_the_next_of_its_selection_and_no_other_does(
     assert!(!left.contains(&dead));
     assert!(left.contains(&other) && left.contains(&alive));
 }
+
+#[test]
+fn a_gap_says_that_the_chains_protection_was_released_for_its_limit() {
+    let rig = Rig::new();
+    let report = full(&rig);
+    let records = ProtectedTimestamps::new(rig.engine());
+    let limits = icecore_gc::Limits {
+        max_age: Some(10 * MINUTE),
+        on_breach: icecore_gc::OnBreach::Release,
+        ..icecore_gc::Limits::default()
+    };
+    let record = rig.records().remove(0);
+    records.limit(&record.id, limits).unwrap();
+    // Moved with the chain, it keeps its limits.
+    change(&rig);
+    let next = rig.backup(&onto_latest()).unwrap();
+    assert_eq!(rig.records()[0].limits(), limits);
+    rig.clock.advance(11 * MINUTE);
+    change(&rig);
+    collect_all(rig.engine());
+    assert_eq!(rig.records(), []);
+    let error = rig.backup(&onto(&report)).unwrap_err().to_string();
+    let named = error.contains(&next.end.to_string())
+        && error.contains("; the chain's protection was released at ")
+        && error
+            .contains(", since it reaches 12m back, and may reach 10m back; take that keyspace");
+    assert!(named, "{error}");
+}

@@ -579,3 +579,29 @@ fn what_an_incremental_job_takes_from_zero_is_held_from_the_layers_end_while_it_
     let entries: u64 = gone.flat_map(|k| &k.files).map(|file| file.entries).sum();
     assert_eq!(entries, u64::from(ROWS));
 }
+
+/// Which jobs are over, garbage collection reads from their rows.
+#[test]
+fn what_a_job_that_is_over_still_holds_is_released_by_a_round_and_what_a_paused_one_holds_is_not() {
+    let stage = Stage::new(ROWS);
+    let over = stage.submit(&stage.spec());
+    stage.state(over, JobState::Succeeded);
+    let paused = stage.submit(&stage.slow());
+    stage.noted(paused, 1 << 20);
+    stage.runner().pause(paused).unwrap();
+    stage.state(paused, JobState::Paused);
+    let request = ProtectRequest::new(stage.engine().now(), Target::All, "what it left");
+    let id = over.to_string().parse().unwrap();
+    let request = request.held_by(icecore_gc::Holder::Job { id });
+    let left = ProtectedTimestamps::new(stage.engine()).protect(request);
+    let at_once = icecore_gc::GcOptions {
+        dead_holder_grace: Duration::ZERO,
+        ..icecore_gc::GcOptions::default()
+    };
+    // Found dead, then released.
+    icecore_gc::collect(stage.engine(), &at_once).unwrap();
+    let report = icecore_gc::collect(stage.engine(), &at_once).unwrap();
+    let released: Vec<_> = report.released.iter().map(|r| r.id).collect();
+    assert_eq!(released, [left.unwrap().id]);
+    assert!(stage.owners().contains(&format!("backup job {paused}")));
+}

@@ -66,6 +66,16 @@ fn all() -> Vec<Error> {
             keyspace: "bank.accounts".to_owned(),
             start: time(0),
             threshold: time(10),
+            released: None,
+        },
+        Error::GcGap {
+            keyspace: "bank.accounts".to_owned(),
+            start: time(0),
+            threshold: time(10),
+            released: Some(
+                "the chain's protection was released at 2022-02-09T15:53:45.130000000Z, since it reaches 31d back, and may reach 30d back"
+                    .to_owned(),
+            ),
         },
         Error::MergeMismatch {
             keyspace: "bank.accounts".to_owned(),

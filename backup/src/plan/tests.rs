@@ -129,7 +129,7 @@ fn a_threshold_past_the_chains_end_is_an_error_or_takes_that_keyspace_from_zero(
     let thresholds = [(1, 100), (2, 101)];
     let error = run_with_gaps(&live, &thresholds, OnGcGap::Error).unwrap_err();
     assert!(
-        matches!(&error, Error::GcGap { keyspace, start, threshold }
+        matches!(&error, Error::GcGap { keyspace, start, threshold, .. }
             if keyspace == "b" && *start == at(100) && *threshold == at(101)),
         "{error}"
     );

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use icecore_engine::WriteRefusal;
 use icecore_gc::policy::HeldBy;
-use icecore_gc::{GcOptions, KeyspaceGcReport, KeyspaceGcStatus, collect, status};
+use icecore_gc::{GcOptions, KeyspaceGcReport, KeyspaceGcStatus, Release, collect, status};
 use icecore_mvcc::{NamePattern, Timestamp, duration_text, format_duration, parse_duration};
 use serde::Serialize;
 
@@ -93,6 +94,7 @@ impl From<&HeldBy> for Held {
 struct Collected {
     removed_versions: u64,
     purged: Vec<String>,
+    released: Vec<Released>,
     #[serde(serialize_with = "optional_time")]
     index_low_water: Option<Timestamp>,
     keyspaces: Vec<Round>,
@@ -172,11 +174,17 @@ fn collect_now(context: &Context, arguments: &RunArguments) -> Result<()> {
     let collected = Collected {
         removed_versions: report.removed_versions(),
         purged: report.purged.clone(),
+        released: report.released.iter().map(Released::from).collect(),
         index_low_water: since_epoch(report.index_low_water),
         keyspaces: report.keyspaces.iter().map(Round::from).collect(),
     };
     if context.format == OutputFormat::Table {
         context.list("keyspaces", collected.keyspaces.iter().map(Ok))?;
+        if !collected.released.is_empty() {
+            context.line("")?;
+            context.list("released", collected.released.iter().map(Ok))?;
+            context.line("")?;
+        }
     }
     let freed = report.bytes_before().saturating_sub(report.bytes_after());
     let elapsed = started.elapsed();
@@ -202,6 +210,79 @@ struct Status {
     now: Timestamp,
     keyspaces: Vec<Standing>,
     records: Vec<Listed>,
+    releases: Vec<Released>,
+    write_refusals: Vec<Refused>,
+}
+
+/// A record that was released without anybody asking.
+#[derive(Serialize)]
+struct Released {
+    id: String,
+    #[serde(serialize_with = "time")]
+    released: Timestamp,
+    #[serde(serialize_with = "time")]
+    timestamp: Timestamp,
+    owner: String,
+    reason: String,
+}
+
+impl From<&Release> for Released {
+    fn from(release: &Release) -> Self {
+        Self {
+            id: release.id.to_string(),
+            released: release.released,
+            timestamp: release.timestamp,
+            owner: release.owner.clone(),
+            reason: release.reason.clone(),
+        }
+    }
+}
+
+impl Record for &Released {
+    const HEADER: &'static [&'static str] = &["released", "timestamp", "owner", "reason"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.released.to_string(),
+            self.timestamp.to_string(),
+            self.owner.clone(),
+            self.reason.clone(),
+        ]
+    }
+}
+
+/// Why writes are refused.
+#[derive(Serialize)]
+struct Refused {
+    record: String,
+    owner: String,
+    reason: String,
+    #[serde(serialize_with = "time")]
+    since: Timestamp,
+}
+
+impl From<&WriteRefusal> for Refused {
+    fn from(refusal: &WriteRefusal) -> Self {
+        Self {
+            record: refusal.record.clone(),
+            owner: refusal.owner.clone(),
+            reason: refusal.reason.clone(),
+            since: refusal.since,
+        }
+    }
+}
+
+impl Record for &Refused {
+    const HEADER: &'static [&'static str] = &["writes refused since", "record", "owner", "reason"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.since.to_string(),
+            self.record.clone(),
+            self.owner.clone(),
+            self.reason.clone(),
+        ]
+    }
 }
 
 /// Where it stands in a keyspace.
@@ -272,16 +353,26 @@ fn show(context: &Context) -> Result<()> {
         now: status.now,
         keyspaces: status.keyspaces.iter().map(Standing::from).collect(),
         records: status.records.iter().map(Listed::from).collect(),
+        releases: status.releases.iter().map(Released::from).collect(),
+        write_refusals: status.write_refusals.iter().map(Refused::from).collect(),
     };
     match context.format {
         OutputFormat::Json => context.document(&standing),
         OutputFormat::Table => {
             context.list("keyspaces", standing.keyspaces.iter().map(Ok))?;
-            if standing.records.is_empty() {
-                return Ok(());
+            if !standing.records.is_empty() {
+                context.line("")?;
+                context.list("records", standing.records.iter().map(Ok))?;
             }
-            context.line("")?;
-            context.list("records", standing.records.iter().map(Ok))
+            if !standing.releases.is_empty() {
+                context.line("")?;
+                context.list("releases", standing.releases.iter().map(Ok))?;
+            }
+            if !standing.write_refusals.is_empty() {
+                context.line("")?;
+                context.list("write_refusals", standing.write_refusals.iter().map(Ok))?;
+            }
+            Ok(())
         }
     }
 }

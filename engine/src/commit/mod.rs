@@ -6,6 +6,7 @@
 //! visible.
 
 mod batch;
+mod gate;
 pub(crate) mod index;
 mod rows;
 mod sequencer;
@@ -13,6 +14,8 @@ mod sequencer;
 use std::time::Instant;
 
 pub use batch::{Batch, Durability};
+pub(crate) use gate::Gate;
+pub use gate::{WRITE_REFUSAL_KIND, WriteRefusal};
 use icecore_mvcc::Timestamp;
 use rocksdb::WriteBatch;
 pub(crate) use rows::Rows;
@@ -27,8 +30,8 @@ impl Engine {
     /// it see the batch. An empty batch commits nothing and returns the visible timestamp.
     ///
     /// # Errors
-    /// [`Error::Invalid`] (a key or value over its limit) and [`Error::KeyspaceDropped`] leave the
-    /// database as it was. When RocksDB refuses the write, its outcome is unknown until the next
+    /// [`Error::Invalid`] (a key or value over its limit), [`Error::KeyspaceDropped`] and
+    /// [`Error::WritesRefused`] leave the database as it was. When RocksDB refuses the write, its outcome is unknown until the next
     /// open and the engine stops ([`Error::Poisoned`] from then on).
     pub fn commit(&self, batch: Batch, durability: Durability) -> Result<Timestamp> {
         self.commit_validated(batch, durability, None)
@@ -57,6 +60,7 @@ impl Engine {
             return Ok(self.visible());
         }
         rows.prepare()?;
+        self.gate().check(rows)?;
         // What a synced commit takes is what operators watch; asking the clock twice is a fiftieth of
         // what a buffered one takes.
         let started = (durability == Durability::Sync).then(Instant::now);

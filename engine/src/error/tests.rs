@@ -9,7 +9,7 @@ use super::Error;
 
 error_names!(Error:
     Locked, NotADatabase, Missing, NewerFormat, Corruption, InvalidOption, Invalid, NoSuchKeyspace,
-    NotEmpty, KeyspaceExists, KeyspaceDropped, BelowThreshold, FeedGap, ResumeToken, InFuture, Conflict, ReadOnly, TransactionTooOld,
+    NotEmpty, KeyspaceExists, KeyspaceDropped, BelowThreshold, FeedGap, ResumeToken, InFuture, WritesRefused, Conflict, ReadOnly, TransactionTooOld,
     ForeignHandle, ClockExhausted, OutOfOrder, Poisoned, Restore, Io, Rocks,
 );
 
@@ -46,6 +46,11 @@ fn of_opening() -> Vec<Error> {
             reason: "0 is below the minimum of 1".to_owned(),
         },
         Error::ReadOnly { action: "commit" },
+        Error::WritesRefused {
+            record: "7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90".to_owned(),
+            owner: "audit of march".to_owned(),
+            reason: "it reaches 31d back, and may reach 30d back".to_owned(),
+        },
     ]
 }
 

@@ -7,6 +7,7 @@ mod guard;
 mod purge;
 mod sweep;
 mod trim;
+mod written;
 
 pub use guard::GcGuard;
 pub use sweep::{SweepBudget, SweepReport};

@@ -47,7 +47,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::OutOfOrder`] for keys that do not ascend, [`Error::Invalid`] for a key or value
-    /// over its limit, [`Error::KeyspaceDropped`]: nothing is loaded. An error given by `rows`
+    /// over its limit, [`Error::KeyspaceDropped`], [`Error::WritesRefused`]: nothing is loaded. An error given by `rows`
     /// is returned as it is, and nothing is loaded. [`Error::Rocks`] when the disk fails: nothing
     /// is loaded.
     #[tracing::instrument(skip_all, fields(keyspace = keyspace.name()))]
@@ -62,6 +62,7 @@ impl Engine {
     {
         self.check_writable("load rows")?;
         self.check_own(keyspace)?;
+        self.gate().check_users()?;
         // Until something is written, dropping the ticket publishes an empty timestamp.
         let mut ticket = self.sequencer().assign(|ts| {
             keyspace.space().check_live()?;

@@ -100,7 +100,7 @@ fn unknown_fields_survive_a_rewrite_and_unknown_targets_are_refused() {
     let id = "7f3b0a52-9c1d-4e6f-8a21-0b5c6d7e8f90";
     let json = |target: &str| {
         format!(
-            r#"{{"id":"{id}","timestamp":18446744073709551615,"target":{target},"owner":"o","created":3,"max_bytes":18446744073709551614,"on_breach":{{"then":"warn"}}}}"#
+            r#"{{"id":"{id}","timestamp":18446744073709551615,"target":{target},"owner":"o","created":3,"mood":18446744073709551614,"tenants":{{"then":"warn"}}}}"#
         )
     };
     let newer = json(r#"{"kind":"all"}"#);
