@@ -1,8 +1,8 @@
 //! Consumers of change feeds that outlive a process.
 //!
 //! A feed holds garbage collection back while it lives; a consumer does so while it is away, too. It is
-//! a protected timestamp whose owner is `change feed NAME`, at the position that was acknowledged last.
-//! So it is listed with all others, shows what it holds back, and is released by hand where its
+//! a protected timestamp whose holder is the consumer, by its name, at the position that was acknowledged
+//! last. So it is listed with all others, shows what it holds back, and is released by hand where its
 //! consumer is gone for good.
 
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use icecore_engine::{Engine, Feed, FeedOptions, FeedStart, ResumeToken};
 use icecore_mvcc::{NamePattern, Timestamp};
 
 use crate::error::{Error, Result};
+use crate::holder::Holder;
 use crate::protect::ProtectedTimestamps;
 use crate::record::{ProtectRequest, Record};
 use crate::target::Target;
@@ -83,11 +84,14 @@ impl Consumer {
                     asked: target.to_string(),
                 });
             }
-            None => ProtectedTimestamps::new(engine).protect(ProtectRequest {
-                timestamp: after.unwrap_or_else(|| engine.visible()),
-                target,
-                owner: owner(name)?,
-            })?,
+            None => ProtectedTimestamps::new(engine).protect(
+                ProtectRequest::new(
+                    after.unwrap_or_else(|| engine.visible()),
+                    target,
+                    format!("{OWNER}{}", checked(name)?),
+                )
+                .held_by(holder(name)),
+            )?,
         };
         Ok(Self {
             engine: engine.clone(),
@@ -189,18 +193,25 @@ impl Consumer {
     }
 }
 
-fn owner(name: &str) -> Result<String> {
+/// By this a consumer's record is known.
+fn holder(name: &str) -> Holder {
+    Holder::Consumer {
+        name: name.to_owned(),
+    }
+}
+
+fn checked(name: &str) -> Result<&str> {
     if name.trim().is_empty() {
         return Err(Error::InvalidRequest {
             field: "consumer",
             reason: "has no name; give it one".to_owned(),
         });
     }
-    Ok(format!("{OWNER}{name}"))
+    Ok(name)
 }
 
 fn find(engine: &Engine, name: &str) -> Result<Option<Record>> {
-    let owner = owner(name)?;
+    let holder = Some(holder(name));
     let records = ProtectedTimestamps::new(engine).list()?;
-    Ok(records.into_iter().find(|record| record.owner == owner))
+    Ok(records.into_iter().find(|record| record.holder == holder))
 }
