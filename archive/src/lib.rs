@@ -63,7 +63,7 @@ pub use layer::{
 };
 pub use local::{StagingFolder, blocking, holds, remove_staged};
 pub use locality::{CollectionPlaces, Locality};
-pub use manifest::{CopiedFile, FileEntry, LayerKind, Manifest, ManifestKeyspace};
+pub use manifest::{CopiedFile, FileEntry, LayerKind, Manifest, ManifestKeyspace, SCHEDULE_ROWS};
 pub use marker::{COLLECTION_FORMAT_VERSION, LayerEntry};
 pub use options::{Decorate, RetryOptions, StoreOptions};
 pub use path::{BackupSelector, FullPath, IncrementalPath, LayerPath, MAX_FULL_PATH_BYTES};

@@ -65,10 +65,15 @@ pub struct Manifest {
     pub patterns: Vec<String>,
     /// The keyspaces at its end time, with their files.
     pub keyspaces: Vec<ManifestKeyspace>,
-    /// Rows of the engine that are no keyspace's: schedules, records. By kind.
+    /// Rows of the engine that are no keyspace's, by kind: a list of the rows' values. There are those of
+    /// [`SCHEDULE_ROWS`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub system: BTreeMap<String, serde_json::Value>,
 }
+
+/// The kind of system rows that schedules are. A backup of the whole engine carries them, each with its `label`, the
+/// row's key.
+pub const SCHEDULE_ROWS: &str = "schedule";
 
 /// A keyspace in a layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -175,15 +175,55 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// No schedule has this label.
+    #[error("there is no schedule {label:?}; `schedule list` shows those that there are")]
+    NoSuchSchedule {
+        /// The label asked for.
+        label: String,
+    },
+    /// A schedule has this label already.
+    #[error(
+        "there is a schedule {label:?} already; choose another label, or change that one with `schedule alter`"
+    )]
+    ScheduleExists {
+        /// The label.
+        label: String,
+    },
+    /// A schedule that may not be.
+    #[error("the schedule is refused: {reason}")]
+    ScheduleRefused {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A schedule's row is not what it must be.
+    #[error(
+        "schedule {label:?} cannot be read ({reason}); use the version that wrote it, or a newer one, or drop the schedule and make it anew"
+    )]
+    UnreadableSchedule {
+        /// The key of its row.
+        label: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A text does not say when something comes.
+    #[error(
+        "{text:?} is no cron expression: {reason}; write five fields (minute, hour, day of month, month, day of week; UTC), or @hourly, @daily, @weekly, @monthly, @yearly"
+    )]
+    CronSyntax {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The system gave no thread.
-    #[error("cannot start the job runner: {source}; free memory or threads, then try again")]
+    #[error("cannot start a runner: {source}; free memory or threads, then try again")]
     Thread {
         /// The system's answer.
         source: std::io::Error,
     },
     /// The runner is gone.
     #[error(
-        "the job runner had stopped with a panic ({message}); report it, and start it again: jobs go on from their checkpoints"
+        "a runner had stopped with a panic ({message}); report it, and start it again: jobs go on from their checkpoints, schedules with what is due"
     )]
     RunnerPanicked {
         /// What the panic said.

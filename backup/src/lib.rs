@@ -14,7 +14,7 @@
 //! 6. *Hand over* the protection: the record moves to the new end of the chain, so that the next
 //!    incremental finds its window whole however short the GC TTL is.
 //!
-//! Long ones run as [`jobs`], which survive their process.
+//! Long ones run as [`jobs`], which survive their process. Those of [`schedule`]s begin as time passes.
 //!
 //! ```no_run
 //! # async fn example(engine: icecore_engine::Engine) -> Result<(), icecore_backup::Error> {
@@ -46,6 +46,7 @@ mod protection;
 mod report;
 pub mod retain;
 mod run;
+pub mod schedule;
 mod window;
 
 pub use compact::{CompactOptions, CompactReport, compact, plan_compaction};

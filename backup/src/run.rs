@@ -1,6 +1,6 @@
 //! One backup from plan to hand-over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -22,6 +22,7 @@ use crate::plan::{BackupPlan, Inputs, Parent, plan};
 use crate::prints::Prints;
 use crate::protection::{ChainOf, Hold, explain_gap, thresholds};
 use crate::report::BackupReport;
+use crate::schedule::system_rows;
 
 /// What the target of a backup came out as.
 pub(crate) enum Onto {
@@ -304,6 +305,7 @@ async fn write_layer(
     let of = ManifestOf {
         chain_id,
         created_at: engine.now(),
+        system: system_of(engine, at, plan).await?,
     };
     let manifest = manifest(engine, collection, &writer, of, plan, &exported);
     writer.check().await?;
@@ -391,6 +393,20 @@ pub(crate) async fn recheck(
 pub(crate) struct ManifestOf {
     pub(crate) chain_id: ChainId,
     pub(crate) created_at: Timestamp,
+    pub(crate) system: BTreeMap<String, serde_json::Value>,
+}
+
+/// The rows that belong to no keyspace and go with the whole engine.
+pub(crate) async fn system_of(
+    engine: &Engine,
+    at: &Snapshot,
+    plan: &BackupPlan,
+) -> Result<BTreeMap<String, serde_json::Value>> {
+    if !plan.whole_engine {
+        return Ok(BTreeMap::new());
+    }
+    let (engine, at) = (engine.clone(), at.clone());
+    blocking(move || system_rows(&engine, &at)).await
 }
 
 pub(crate) fn manifest(
@@ -430,7 +446,7 @@ pub(crate) fn manifest(
         whole_engine: plan.whole_engine,
         patterns: plan.patterns.clone(),
         keyspaces: keyspaces.collect(),
-        system: std::collections::BTreeMap::new(),
+        system: of.system,
     }
 }
 

@@ -133,7 +133,10 @@ pub(crate) enum Command {
     /// List, show, pause, resume and cancel jobs
     #[command(subcommand)]
     Jobs(commands::jobs::JobsCommand),
-    /// Stay, and run the jobs of the database
+    /// Back up as time passes: create, list, alter, pause, resume, drop and run schedules
+    #[command(subcommand)]
+    Schedule(Box<commands::schedule::ScheduleCommand>),
+    /// Stay, and run the jobs and schedules of the database
     ServeJobs(commands::serve_jobs::ServeJobsArguments),
     /// Examine the database, without writing to it
     Doctor(commands::doctor::DoctorArguments),

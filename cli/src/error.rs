@@ -106,6 +106,14 @@ pub enum Error {
         /// `: ` and why, or nothing.
         error: String,
     },
+    /// Backups of schedules that were waited for did not succeed.
+    #[error("{failed} of {runs} failed; `icecore schedule list` tells why", runs = crate::output::plural(*runs, "backup"))]
+    SchedulesFailed {
+        /// How many failed.
+        failed: u64,
+        /// How many there were.
+        runs: u64,
+    },
     /// Something that was examined is not sound.
     #[error("{0}")]
     Unsound(String),

@@ -32,6 +32,10 @@ pub struct RestorePlan {
     pub keyspaces: Vec<PlannedRestore>,
     /// Whether the keyspaces come back without their rows.
     pub schema_only: bool,
+    /// The schedules that come with the whole engine, by label, as the last layer has them. They rest here, since
+    /// the engine that they name is another one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedules: BTreeMap<String, serde_json::Value>,
     /// Names this restore, so that running it again goes on with it: the same backup, time, names and options,
     /// whichever layers are taken.
     pub restore_id: String,
@@ -128,17 +132,30 @@ pub fn plan(
         )?);
     }
     let unchanged = keyspaces.iter().all(|k| k.name == k.source.name);
+    let whole_engine = last.whole_engine && options.keyspaces.is_empty() && unchanged;
     let restore_id = restore_id(full, last, target, options, &keyspaces);
     Ok(RestorePlan {
         full: full.clone(),
         layers: manifests.iter().map(|m| m.layer.clone()).collect(),
         target,
-        whole_engine: last.whole_engine && options.keyspaces.is_empty() && unchanged,
+        whole_engine,
         keyspaces,
         schema_only: options.schema_only,
+        schedules: match whole_engine {
+            true => schedules_of(last),
+            false => BTreeMap::new(),
+        },
         restore_id,
         planning: Requests::default(),
     })
+}
+
+/// The schedules that a layer carries, by label.
+fn schedules_of(layer: &Manifest) -> BTreeMap<String, serde_json::Value> {
+    let rows = layer.system.get(icecore_archive::SCHEDULE_ROWS);
+    let rows = rows.and_then(|rows| rows.as_array()).into_iter().flatten();
+    rows.filter_map(|row| Some((row.get("label")?.as_str()?.to_owned(), row.clone())))
+        .collect()
 }
 
 /// What the layer before the last holds, and the last does not, was dropped within the last one's window,

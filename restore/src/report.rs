@@ -17,6 +17,9 @@ pub struct RestoreReport {
     pub target: Timestamp,
     /// The keyspaces, as they are named now.
     pub keyspaces: Vec<RestoredKeyspace>,
+    /// Labels of the schedules that came with the whole engine. They rest until they are resumed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<String>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -58,6 +61,7 @@ impl RestoreReport {
             layers: plan.layers.len(),
             target: plan.target,
             keyspaces: with_prints.collect(),
+            schedules: plan.schedules.keys().cloned().collect(),
             seconds,
         }
     }

@@ -1,12 +1,13 @@
 //! One restore from plan to publication.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use icecore_archive::plan::Target;
-use icecore_archive::{Chain, Collection, FullPath, LayerEntry, Manifest, blocking};
+use icecore_archive::{Chain, Collection, FullPath, LayerEntry, Manifest, SCHEDULE_ROWS, blocking};
 use icecore_engine::{Engine, Publish, RestoreScope, RestoringKeyspace};
 use icecore_mvcc::{Fingerprint, Timestamp};
 
@@ -113,6 +114,9 @@ async fn apply(
         let ids: Vec<_> = ids.collect();
         blocking(move || before_publish(&ids).map_err(Error::from)).await?;
     }
+    // Before anything is visible: a run that dies from here on, or is given up, leaves schedules that rest.
+    let (schedules, to) = (plan.schedules.clone(), engine.clone());
+    blocking(move || bring_schedules(&to, &schedules)).await?;
     let publish: Vec<Publish> = begun
         .into_iter()
         .zip(&plan.keyspaces)
@@ -295,6 +299,20 @@ fn check_room(engine: &Engine, plan: &RestorePlan, ingested: &Ingested) -> Resul
     space::check(engine.staging_dir(), needed)?;
     // The same again where both lie on one file system, as they mostly do.
     space::check(engine.dir(), needed)
+}
+
+/// Writes the rows of schedules as they are. One that is here already stays.
+fn bring_schedules(engine: &Engine, schedules: &BTreeMap<String, serde_json::Value>) -> Result<()> {
+    for (label, row) in schedules {
+        let json = row.to_string().into_bytes();
+        engine.system().update(SCHEDULE_ROWS, label, |found| {
+            if found.is_some_and(|found| found != json) {
+                tracing::warn!(label, "a schedule of this label is here already, and stays");
+            }
+            Ok::<_, Error>(found.is_none().then(|| json.clone()))
+        })?;
+    }
+    Ok(())
 }
 
 /// Begins all keyspaces at once, before anything is fetched: where a name is held, none is begun.

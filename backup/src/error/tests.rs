@@ -12,7 +12,7 @@ use crate::jobs::{JobEvent, JobId, JobState};
 error_names!(Error:
     Engine, Archive, Protection, OtherEngine, OtherCollection, NotAfterChain, OtherScope, NothingMatches,
     RestoredLater, GcGap, MergeMismatch, WouldLeaveLess, NotFast, NoSuchJob, JobIdSyntax, JobState, UnknownKind,
-    JobRefused, UnreadableJob, Thread, RunnerPanicked, InvalidOption,
+    JobRefused, UnreadableJob, NoSuchSchedule, ScheduleExists, ScheduleRefused, UnreadableSchedule, CronSyntax, Thread, RunnerPanicked, InvalidOption,
 );
 
 /// 2022-02-09T15:53:40.13Z, and so many seconds.
@@ -107,6 +107,23 @@ fn all() -> Vec<Error> {
         Error::UnreadableJob {
             id: job().to_string(),
             reason: "missing field `kind`".to_owned(),
+        },
+        Error::NoSuchSchedule {
+            label: "nightly".to_owned(),
+        },
+        Error::ScheduleExists {
+            label: "nightly".to_owned(),
+        },
+        Error::ScheduleRefused {
+            reason: "--compact-after is below 2: one incremental alone cannot be merged".to_owned(),
+        },
+        Error::UnreadableSchedule {
+            label: "nightly".to_owned(),
+            reason: "missing field `spec`".to_owned(),
+        },
+        Error::CronSyntax {
+            text: "0 0 30 2 *".to_owned(),
+            reason: "it never comes".to_owned(),
         },
         Error::Thread {
             source: std::io::Error::from_raw_os_error(11),

@@ -41,6 +41,6 @@ pub use handler::{
 };
 pub use places::JobPlaces;
 pub use row::{CheckpointRow, JobCheckpoint, JobId, JobOwner, JobProgress, JobRow};
-pub use runner::{JobRunner, RunnerOptions};
+pub use runner::{JobHandle, JobRunner, RunnerOptions};
 pub use state::{JobEvent, JobState};
 pub use table::{JobTable, KeepJobs};

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub struct JobId(Uuid);
 
 impl JobId {
-    pub(super) fn random() -> Self {
+    pub(crate) fn random() -> Self {
         Self(Uuid::new_v4())
     }
 

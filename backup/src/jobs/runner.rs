@@ -151,23 +151,15 @@ impl JobRunner {
     /// # Errors
     /// [`Error::UnknownKind`], [`Error::JobRefused`]; [`Error::Engine`] when the disk fails.
     pub fn submit(&self, kind: &str, spec: Value) -> Result<JobRow> {
-        let handlers = &self.shared.handlers;
-        let handler = handlers.get(kind).ok_or_else(|| Error::UnknownKind {
-            kind: kind.to_owned(),
-            known: handlers.keys().copied().collect::<Vec<_>>().join(", "),
-        })?;
-        let engine = self.shared.table.engine();
-        let admitted = handler
-            .admit(engine, spec)
-            .map_err(|failure| Error::JobRefused {
-                reason: failure.error,
-            })?;
-        let row = self
-            .shared
-            .table
-            .create(kind, admitted.description, admitted.spec)?;
-        self.shared.wake.notify_one();
-        Ok(row)
+        self.shared.submit(JobId::random(), kind, spec)
+    }
+
+    /// What others need to have jobs made and to look after them.
+    #[must_use]
+    pub fn handle(&self) -> JobHandle {
+        JobHandle {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// All jobs, the newest first, with their progress of this moment.
@@ -215,16 +207,7 @@ impl JobRunner {
     }
 
     fn ask(&self, id: JobId, event: JobEvent) -> Result<JobRow> {
-        let row = self.shared.table.apply(id, event, |row| {
-            if event == JobEvent::Resume {
-                row.error = None;
-            }
-        })?;
-        if let Some(live) = self.shared.live.lock().get(&id) {
-            live.interrupt.store(true, Ordering::Release);
-        }
-        self.shared.wake.notify_one();
-        Ok(row)
+        self.shared.ask(id, event)
     }
 
     /// Whether its thread runs: it does until it is stopped, or panics.
@@ -264,6 +247,55 @@ impl Drop for JobRunner {
     }
 }
 
+/// Makes jobs and looks after them, for those who outlive no runner and own none. It keeps the engine open. Jobs
+/// that are made when the runner was stopped wait for the next.
+#[derive(Clone)]
+pub struct JobHandle {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for JobHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobHandle").finish_non_exhaustive()
+    }
+}
+
+impl JobHandle {
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        self.shared.table.engine()
+    }
+
+    /// Makes a job of that id, or finds the one that was made: called again after a crash, it makes no second.
+    ///
+    /// # Errors
+    /// As [`JobRunner::submit`].
+    pub fn submit_as(&self, id: JobId, kind: &str, spec: Value) -> Result<JobRow> {
+        match self.shared.table.get(id) {
+            Err(Error::NoSuchJob { .. }) => self.shared.submit(id, kind, spec),
+            found => found,
+        }
+    }
+
+    /// As [`JobRunner::get`].
+    ///
+    /// # Errors
+    /// As [`JobTable::get`].
+    pub fn get(&self, id: JobId) -> Result<JobRow> {
+        let mut row = self.shared.table.get(id)?;
+        self.shared.overlay(&mut row);
+        Ok(row)
+    }
+
+    /// As [`JobRunner::resume`].
+    ///
+    /// # Errors
+    /// [`Error::JobState`], as [`JobTable::get`].
+    pub fn resume(&self, id: JobId) -> Result<JobRow> {
+        self.shared.ask(id, JobEvent::Resume)
+    }
+}
+
 /// Takes over what a process that is gone left at work.
 fn recover(table: &JobTable) -> Result<()> {
     for row in table.list()? {
@@ -295,6 +327,37 @@ fn sweep(table: &JobTable, handlers: &BTreeMap<&'static str, Arc<dyn JobHandler>
 }
 
 impl Shared {
+    fn submit(&self, id: JobId, kind: &str, spec: Value) -> Result<JobRow> {
+        let handlers = &self.handlers;
+        let handler = handlers.get(kind).ok_or_else(|| Error::UnknownKind {
+            kind: kind.to_owned(),
+            known: handlers.keys().copied().collect::<Vec<_>>().join(", "),
+        })?;
+        let admitted = handler
+            .admit(self.table.engine(), spec)
+            .map_err(|failure| Error::JobRefused {
+                reason: failure.error,
+            })?;
+        let row = self
+            .table
+            .create(id, kind, admitted.description, admitted.spec)?;
+        self.wake.notify_one();
+        Ok(row)
+    }
+
+    fn ask(&self, id: JobId, event: JobEvent) -> Result<JobRow> {
+        let row = self.table.apply(id, event, |row| {
+            if event == JobEvent::Resume {
+                row.error = None;
+            }
+        })?;
+        if let Some(live) = self.live.lock().get(&id) {
+            live.interrupt.store(true, Ordering::Release);
+        }
+        self.wake.notify_one();
+        Ok(row)
+    }
+
     /// The thread.
     fn thread(&self, runtime: &tokio::runtime::Runtime) {
         let work = AssertUnwindSafe(|| runtime.block_on(self.work()));

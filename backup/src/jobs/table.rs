@@ -64,10 +64,16 @@ impl JobTable {
     }
 
     /// Makes a job, which waits for a runner.
-    pub(super) fn create(&self, kind: &str, description: String, spec: Value) -> Result<JobRow> {
+    pub(super) fn create(
+        &self,
+        id: JobId,
+        kind: &str,
+        description: String,
+        spec: Value,
+    ) -> Result<JobRow> {
         let now = self.engine.now();
         let row = JobRow {
-            id: JobId::random(),
+            id,
             kind: kind.to_owned(),
             description,
             spec,

@@ -72,7 +72,7 @@ pub(crate) struct BackupArguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum OnGap {
+pub(super) enum OnGap {
     /// Fail, and write nothing
     Error,
     /// Take the keyspace from zero
@@ -107,7 +107,7 @@ impl From<Fingerprints> for icecore_backup::Fingerprints {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum ModeArgument {
+pub(super) enum ModeArgument {
     /// Fast where it can be and is worth it
     Auto,
     /// Copy live files, or fail

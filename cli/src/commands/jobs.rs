@@ -167,7 +167,7 @@ fn change_unserved(context: &Context, request: Request) -> Result<JobRow> {
             Request::Resume { id } => runner.resume(id),
             Request::Cancel { id } => runner.cancel(id).and_then(|row| cancelled(&runner, row)),
             Request::Show { id } => runner.get(id),
-            Request::List | Request::Submit { .. } => {
+            Request::List | Request::Submit { .. } | Request::Schedule { .. } => {
                 return Err(Error::Unserved {
                     path: engine.dir().to_owned(),
                 });

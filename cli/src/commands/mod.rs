@@ -16,6 +16,7 @@ pub(crate) mod protect;
 pub(crate) mod put;
 pub(crate) mod restore;
 pub(crate) mod scan;
+pub(crate) mod schedule;
 pub(crate) mod serve_jobs;
 pub(crate) mod show;
 pub(crate) mod verify;
@@ -47,6 +48,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Gc(command) => gc::run(&context, command),
         Command::Protect(command) => protect::run(&context, command),
         Command::Jobs(command) => jobs::run(&context, command),
+        Command::Schedule(command) => schedule::run(&context, *command),
         Command::ServeJobs(arguments) => serve_jobs::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
     }

@@ -304,6 +304,9 @@ struct Done {
     target: Timestamp,
     entries: u64,
     keyspaces: Vec<Restored>,
+    /// Labels of schedules that came along, and rest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    schedules: Vec<String>,
 }
 
 impl From<&RestoreReport> for Done {
@@ -325,6 +328,7 @@ impl From<&RestoreReport> for Done {
             target: report.target,
             entries: report.entries(),
             keyspaces: keyspaces.collect(),
+            schedules: report.schedules.clone(),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! `serve-jobs`: runs the jobs of a database until it is told to stop.
+//! `serve-jobs`: runs the jobs and schedules of a database until it is told to stop. `schedule run` is the same.
 
 use std::time::Duration;
 
 use clap::Args;
 use icecore_backup::jobs::{JobRunner, RunnerOptions};
+use icecore_backup::schedule::{ScheduleOptions, ScheduleRunner};
 use icecore_engine::{Engine, Options};
 use icecore_mvcc::parse_duration;
 use serde::Serialize;
@@ -20,6 +21,13 @@ pub(crate) struct ServeJobsArguments {
     /// Make the database where there is none, for restores into it
     #[arg(long)]
     create: bool,
+    #[command(flatten)]
+    running: RunningArguments,
+}
+
+/// How jobs are run.
+#[derive(Debug, Args)]
+pub(crate) struct RunningArguments {
     /// Jobs at work at a time, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     max_running: u16,
@@ -35,32 +43,50 @@ struct Serving {
     pid: u32,
 }
 
+impl RunningArguments {
+    pub(super) fn options(&self) -> RunnerOptions {
+        RunnerOptions {
+            max_running: usize::from(self.max_running),
+            checkpoint_interval: self.checkpoint_interval,
+            ..RunnerOptions::default()
+        }
+    }
+}
+
 pub(crate) fn run(context: &Context, arguments: &ServeJobsArguments) -> Result<()> {
     let options = Options {
         create_if_missing: arguments.create,
         ..Options::default()
     };
-    let engine = Engine::open(context.db()?, &options)?;
-    let options = RunnerOptions {
-        max_running: usize::from(arguments.max_running),
-        checkpoint_interval: arguments.checkpoint_interval,
-        ..RunnerOptions::default()
-    };
-    let runner = JobRunner::start(&engine, handlers(), options)?;
-    let served = serve(context, &engine, &runner);
+    serve(context, &options, arguments.running.options())
+}
+
+/// Runs jobs and schedules until a signal comes.
+pub(super) fn serve(context: &Context, options: &Options, jobs: RunnerOptions) -> Result<()> {
+    let engine = Engine::open(context.db()?, options)?;
+    let runner = JobRunner::start(&engine, handlers(), jobs)?;
+    let schedules = ScheduleRunner::start(runner.handle(), ScheduleOptions::default())?;
+    let served = answer(context, &engine, &runner, &schedules);
+    let ended = schedules.stop();
     let stopped = runner.stop();
     let closed = engine.close();
     served?;
+    ended?;
     stopped?;
     Ok(closed?)
 }
 
-/// Answers and waits until a signal comes. The jobs run meanwhile.
-fn serve(context: &Context, engine: &Engine, runner: &JobRunner) -> Result<()> {
+/// Answers and waits until a signal comes. Jobs and schedules run meanwhile.
+fn answer(
+    context: &Context,
+    engine: &Engine,
+    runner: &JobRunner,
+    schedules: &ScheduleRunner,
+) -> Result<()> {
     let dir = engine.dir();
     let failed = || Error::io("serve", format!("the jobs of database {}", dir.display()));
     let listener = socket::listen(dir, engine.staging_dir()).map_err(failed())?;
-    let server = Server::new(runner, listener);
+    let server = Server::new(runner, schedules, listener);
     let waited = std::thread::scope(|scope| {
         scope.spawn(|| server.run());
         let waited = context.wait(async {
@@ -73,7 +99,7 @@ fn serve(context: &Context, engine: &Engine, runner: &JobRunner) -> Result<()> {
                     _ = interrupt.recv() => return Ok(()),
                     () = tokio::time::sleep(Duration::from_secs(1)) => {
                         // A runner that is gone says why when it is stopped.
-                        if !runner.is_running() {
+                        if !runner.is_running() || !schedules.is_running() {
                             return Ok(());
                         }
                     }
@@ -94,7 +120,7 @@ fn say(context: &Context, engine: &Engine) -> Result<()> {
             pid: std::process::id(),
         }),
         OutputFormat::Table => context.line(&format!(
-            "serving the jobs of database {}; SIGTERM or Ctrl-C ends it",
+            "serving the jobs of database {}, and running its schedules; SIGTERM or Ctrl-C ends it",
             engine.dir().display()
         )),
     }

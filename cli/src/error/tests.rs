@@ -8,7 +8,7 @@ use super::*;
 
 error_names!(Error:
     NoDatabase, BackupIsReadOnly, NotOfABackup, Usage, NoSuchKey, UnknownFormat, Input, Row, Stopped,
-    Unserved, HeldByServer, Server, JobEnded, Unsound, Invalid, Engine, Gc, Archive, Backup, Restore, Io,
+    Unserved, HeldByServer, Server, JobEnded, SchedulesFailed, Unsound, Invalid, Engine, Gc, Archive, Backup, Restore, Io,
     Output,
 );
 
@@ -57,6 +57,7 @@ fn all() -> Vec<Error> {
             state: JobState::Failed,
             error: text(": bucket gone"),
         },
+        Error::SchedulesFailed { failed: 1, runs: 3 },
         Error::Unsound(text(
             "1 of 7 checks failed; restore the database from a backup, and keep this one for examination",
         )),

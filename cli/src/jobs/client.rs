@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use icecore_backup::jobs::JobRow;
 
-use super::protocol::{Answer, Answered, Asked, MAX_LINE_BYTES, Request, VERSION};
+use super::protocol::{self, Answer, Answered, MAX_LINE_BYTES, Request, VERSION};
+use super::schedules::{Asked, Told};
 use super::socket;
 use crate::error::{Error, Result};
 
@@ -42,6 +43,14 @@ impl Client {
         }
     }
 
+    /// Asks something of the schedules.
+    pub(crate) fn schedules(&self, schedule: Asked) -> Result<Told> {
+        match self.ask(Request::Schedule { schedule })? {
+            Answer::Schedules(told) => Ok(told),
+            answer => Err(self.unexpected(answer)),
+        }
+    }
+
     fn unexpected(&self, answer: Answer) -> Error {
         Error::Server(match answer {
             Answer::Error(text) => text,
@@ -71,7 +80,7 @@ impl Client {
 fn exchange(mut stream: &UnixStream, request: Request) -> std::io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(&Asked {
+    let mut line = serde_json::to_vec(&protocol::Asked {
         version: VERSION,
         request,
     })?;

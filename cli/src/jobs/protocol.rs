@@ -4,6 +4,8 @@ use icecore_backup::jobs::{JobId, JobRow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::schedules::{Asked as AskedOfSchedules, Told};
+
 /// The version that is spoken. A request of another one is answered with an error that names both.
 pub(crate) const VERSION: u32 = 1;
 
@@ -26,6 +28,8 @@ pub(crate) enum Request {
     Cancel { id: JobId },
     /// Make one.
     Submit { kind: String, spec: Value },
+    /// Something of the schedules.
+    Schedule { schedule: AskedOfSchedules },
 }
 
 /// A request with the version that it is of.
@@ -42,8 +46,10 @@ pub(crate) struct Asked {
 pub(crate) enum Answer {
     /// To `list`.
     Jobs(Vec<JobRow>),
-    /// To all else.
+    /// To all else about jobs.
     Job(Box<JobRow>),
+    /// To `schedule`.
+    Schedules(Told),
     /// Why not, in one line.
     Error(String),
 }
@@ -104,6 +110,15 @@ mod tests {
                 Request::Submit {
                     kind: "backup".to_owned(),
                     spec: serde_json::json!({"into": "file:///c"}),
+                },
+            ),
+            (
+                r#"{"version":1,"method":"schedule","schedule":{"do":"pause","label":"nightly"}}"#
+                    .to_owned(),
+                Request::Schedule {
+                    schedule: AskedOfSchedules::Pause {
+                        label: "nightly".to_owned(),
+                    },
                 },
             ),
         ] {

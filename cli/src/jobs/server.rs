@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use icecore_backup::jobs::JobRunner;
+use icecore_backup::schedule::ScheduleRunner;
 
 use super::protocol::{Answer, MAX_LINE_BYTES, Request, read_request};
+use super::schedules;
 
 /// How long a client may take over its line.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -15,18 +17,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections at a time; others wait until one ends.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Serves a runner until it is told to stop.
+/// Serves runners until it is told to stop.
 pub(crate) struct Server<'a> {
     runner: &'a JobRunner,
+    schedules: &'a ScheduleRunner,
     listener: UnixListener,
     stopping: AtomicBool,
     connections: AtomicUsize,
 }
 
 impl<'a> Server<'a> {
-    pub(crate) fn new(runner: &'a JobRunner, listener: UnixListener) -> Self {
+    pub(crate) fn new(
+        runner: &'a JobRunner,
+        schedules: &'a ScheduleRunner,
+        listener: UnixListener,
+    ) -> Self {
         Self {
             runner,
+            schedules,
             listener,
             stopping: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -101,6 +109,11 @@ impl<'a> Server<'a> {
             Request::Resume { id } => self.runner.resume(id),
             Request::Cancel { id } => self.runner.cancel(id),
             Request::Submit { kind, spec } => self.runner.submit(&kind, spec),
+            Request::Schedule { schedule } => {
+                let told = schedules::answer(self.schedules.table(), schedule);
+                self.schedules.wake();
+                return told.into();
+            }
         };
         match job {
             Ok(job) => Answer::Job(Box::new(job)),

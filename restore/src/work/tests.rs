@@ -39,6 +39,7 @@ fn plan_of(files: Vec<PlannedFile>) -> RestorePlan {
         layers: vec![path.clone()],
         target: at(100),
         whole_engine: true,
+        schedules: std::collections::BTreeMap::new(),
         keyspaces: vec![PlannedRestore {
             name: "new".to_owned(),
             source: Descriptor {

@@ -30,7 +30,7 @@ use crate::fast::{Copying, Source};
 use crate::jobs::handler::JobContext;
 use crate::options::BackupOptions;
 use crate::plan::BackupPlan;
-use crate::run::{ManifestOf, Onto, Prepared, manifest, plan_at, recheck};
+use crate::run::{ManifestOf, Onto, Prepared, manifest, plan_at, recheck, system_of};
 
 /// What earlier runs leave to the next.
 #[derive(Default)]
@@ -186,6 +186,7 @@ async fn take(
     let of = ManifestOf {
         chain_id: begun.chain_id,
         created_at: begun.created_at,
+        system: system_of(job.engine(), source.at(), &begun.plan).await?,
     };
     let manifest = manifest(
         job.engine(),

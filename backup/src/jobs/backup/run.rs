@@ -30,7 +30,7 @@ use crate::plan::BackupPlan;
 use crate::prints::{Basis, Follow, Prints};
 use crate::protection::ChainOf;
 use crate::report::KeyspaceReport;
-use crate::run::{ManifestOf, Onto, Prepared, manifest, prepare, recheck};
+use crate::run::{ManifestOf, Onto, Prepared, manifest, prepare, recheck, system_of};
 use crate::window::window_options;
 
 pub(super) async fn run(job: &JobContext, store: &StoreOptions) -> Result<JobEnd, JobFailure> {
@@ -100,7 +100,21 @@ async fn back_up(
         return Ok(None);
     }
     let prints = add_up(fresh, changes);
-    let manifest = manifest_of(job.engine(), collection, &writer, &begun, &journal, &prints);
+    let system = system_of(job.engine(), &at, &begun.plan).await?;
+    let of = ManifestOf {
+        chain_id: begun.chain_id,
+        created_at: begun.created_at,
+        system,
+    };
+    let manifest = manifest_of(
+        job.engine(),
+        collection,
+        &writer,
+        &begun,
+        &journal,
+        of,
+        &prints,
+    );
     writer.check().await?;
     if options.recheck {
         recheck(collection, &manifest, options.threads).await?;
@@ -589,6 +603,7 @@ fn manifest_of(
     writer: &LayerWriter,
     begun: &Begun,
     journal: &Journal,
+    of: ManifestOf,
     prints: &[Option<Fingerprint>],
 ) -> Manifest {
     let mut exported: Vec<Exported> = Vec::new();
@@ -620,10 +635,6 @@ fn manifest_of(
         }
     }
     exported.iter_mut().for_each(Exported::sort);
-    let of = ManifestOf {
-        chain_id: begun.chain_id,
-        created_at: begun.created_at,
-    };
     manifest(engine, collection, writer, of, &begun.plan, &exported)
 }
 
@@ -655,6 +666,8 @@ fn result(begun: &Begun, manifest_hash: ContentHash, manifest: &Manifest) -> Val
     let start = (manifest.start > Timestamp::MIN).then(|| manifest.start.to_string());
     json!({
         "backup": manifest.layer.to_string(),
+        "full": manifest.layer.full(),
+        "collection": manifest.collection_id,
         "kind": manifest.kind,
         "start": start,
         "end": manifest.end.to_string(),

@@ -126,7 +126,7 @@ impl BackupSpec {
     }
 
     /// How its store is used, beginning from what its runner was given.
-    pub(super) fn store(&self, base: &StoreOptions) -> Result<StoreOptions> {
+    pub(crate) fn store(&self, base: &StoreOptions) -> Result<StoreOptions> {
         let keys = match (&self.passphrase_file, self.kms.as_slice()) {
             (None, []) => base.keys.clone(),
             (file, kms) => keys_of(file.as_deref(), kms)?,
@@ -173,7 +173,7 @@ impl BackupSpec {
     }
 
     /// Checks it, and makes its time absolute.
-    pub(super) fn admit(mut self, engine: &Engine) -> Result<Self, JobFailure> {
+    pub(crate) fn admit(mut self, engine: &Engine) -> Result<Self, JobFailure> {
         self.into.admit()?;
         check_kms(&self.kms)?;
         let options = self.options(engine.now())?;
