@@ -406,6 +406,8 @@ impl World {
         for _ in 0..parts {
             let feed = self.source.feed.as_mut().unwrap();
             let Some(part) = feed.try_next().unwrap() else {
+                // Where it is by now, also past what was none of its keyspaces'; it holds nothing before that.
+                self.mirror.token = feed.token();
                 break;
             };
             let at = part.timestamp;
