@@ -32,6 +32,7 @@
 
 #![forbid(unsafe_code)]
 
+mod background;
 pub mod compact;
 mod error;
 mod export;

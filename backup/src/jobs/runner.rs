@@ -4,12 +4,10 @@
 //! a time has an engine open, a job that is at work as the runner starts was left by a process that is
 //! gone: it is taken up again at once, from its last checkpoint.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -17,13 +15,13 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use icecore_engine::Engine;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::Notify;
 
 use super::handler::{JobContext, JobEnd, JobFailure, JobHandler, Live};
 use super::orphans::release_orphans;
 use super::row::{JobId, JobOwner, JobRow};
 use super::state::{JobEvent, JobState};
 use super::table::{JobTable, KeepJobs};
+use crate::background::{Background, Signals, panic_text};
 use crate::error::{Error, Result};
 
 /// Settings of a runner. Plain data.
@@ -76,7 +74,7 @@ impl RunnerOptions {
 /// stop, and wait until they have noted what they did.
 pub struct JobRunner {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    background: Background,
 }
 
 impl std::fmt::Debug for JobRunner {
@@ -93,10 +91,7 @@ struct Shared {
     options: RunnerOptions,
     owner: JobOwner,
     live: Mutex<BTreeMap<JobId, Arc<Live>>>,
-    stopping: AtomicBool,
-    /// Signalled when there may be something to do.
-    wake: Notify,
-    panicked: Mutex<Option<String>>,
+    signals: Arc<Signals>,
 }
 
 impl JobRunner {
@@ -127,23 +122,12 @@ impl JobRunner {
             options,
             owner: JobOwner::new(),
             live: Mutex::default(),
-            stopping: AtomicBool::new(false),
-            wake: Notify::new(),
-            panicked: Mutex::new(None),
+            signals: Arc::default(),
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Thread { source })?;
-        let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("icecore-jobs".to_owned())
-            .spawn(move || of_thread.thread(&runtime))
-            .map_err(|source| Error::Thread { source })?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        let (signals, of_thread) = (Arc::clone(&shared.signals), Arc::clone(&shared));
+        let work = move || async move { of_thread.work().await };
+        let background = Background::start("icecore-jobs", "the job runner", signals, work)?;
+        Ok(Self { shared, background })
     }
 
     /// Makes a job; it is taken up as soon as its turn comes.
@@ -177,9 +161,7 @@ impl JobRunner {
     /// # Errors
     /// As [`JobTable::get`].
     pub fn get(&self, id: JobId) -> Result<JobRow> {
-        let mut row = self.shared.table.get(id)?;
-        self.shared.overlay(&mut row);
-        Ok(row)
+        self.shared.get(id)
     }
 
     /// Has a job pause: at its next file, if it is at work. It keeps what it did and what it protects.
@@ -187,7 +169,7 @@ impl JobRunner {
     /// # Errors
     /// [`Error::JobState`], as [`JobTable::get`].
     pub fn pause(&self, id: JobId) -> Result<JobRow> {
-        self.ask(id, JobEvent::Pause)
+        self.shared.ask(id, JobEvent::Pause)
     }
 
     /// Has a paused job go on.
@@ -195,7 +177,7 @@ impl JobRunner {
     /// # Errors
     /// [`Error::JobState`], as [`JobTable::get`].
     pub fn resume(&self, id: JobId) -> Result<JobRow> {
-        self.ask(id, JobEvent::Resume)
+        self.shared.ask(id, JobEvent::Resume)
     }
 
     /// Gives a job up: what it holds is released. What it stored already stays, as junk.
@@ -203,18 +185,12 @@ impl JobRunner {
     /// # Errors
     /// [`Error::JobState`], as [`JobTable::get`].
     pub fn cancel(&self, id: JobId) -> Result<JobRow> {
-        self.ask(id, JobEvent::Cancel)
-    }
-
-    fn ask(&self, id: JobId, event: JobEvent) -> Result<JobRow> {
-        self.shared.ask(id, event)
+        self.shared.ask(id, JobEvent::Cancel)
     }
 
     /// Whether its thread runs: it does until it is stopped, or panics.
     pub fn is_running(&self) -> bool {
-        self.thread
-            .as_ref()
-            .is_some_and(|thread| !thread.is_finished())
+        self.background.is_running()
     }
 
     /// Stops the runner, and returns once its jobs have noted what they did and its thread let go of the
@@ -222,28 +198,8 @@ impl JobRunner {
     ///
     /// # Errors
     /// [`Error::RunnerPanicked`] if it had ended with a panic.
-    pub fn stop(mut self) -> Result<()> {
-        self.join();
-        match self.shared.panicked.lock().clone() {
-            Some(message) => Err(Error::RunnerPanicked { message }),
-            None => Ok(()),
-        }
-    }
-
-    fn join(&mut self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the job runner's thread ended with a panic");
-        }
-    }
-}
-
-impl Drop for JobRunner {
-    fn drop(&mut self) {
-        self.join();
+    pub fn stop(self) -> Result<()> {
+        self.background.stop()
     }
 }
 
@@ -282,9 +238,7 @@ impl JobHandle {
     /// # Errors
     /// As [`JobTable::get`].
     pub fn get(&self, id: JobId) -> Result<JobRow> {
-        let mut row = self.shared.table.get(id)?;
-        self.shared.overlay(&mut row);
-        Ok(row)
+        self.shared.get(id)
     }
 
     /// As [`JobRunner::resume`].
@@ -341,7 +295,13 @@ impl Shared {
         let row = self
             .table
             .create(id, kind, admitted.description, admitted.spec)?;
-        self.wake.notify_one();
+        self.signals.wake();
+        Ok(row)
+    }
+
+    fn get(&self, id: JobId) -> Result<JobRow> {
+        let mut row = self.table.get(id)?;
+        self.overlay(&mut row);
         Ok(row)
     }
 
@@ -354,24 +314,14 @@ impl Shared {
         if let Some(live) = self.live.lock().get(&id) {
             live.interrupt.store(true, Ordering::Release);
         }
-        self.wake.notify_one();
+        self.signals.wake();
         Ok(row)
-    }
-
-    /// The thread.
-    fn thread(&self, runtime: &tokio::runtime::Runtime) {
-        let work = AssertUnwindSafe(|| runtime.block_on(self.work()));
-        if let Err(payload) = std::panic::catch_unwind(work) {
-            let message = panic_text(payload.as_ref());
-            tracing::error!(message, "the job runner panicked, and stops");
-            *self.panicked.lock() = Some(message);
-        }
     }
 
     async fn work(&self) {
         let mut at_work = FuturesUnordered::new();
         loop {
-            let stopping = self.stopping.load(Ordering::Acquire);
+            let stopping = self.signals.is_stopping();
             if stopping {
                 for live in self.live.lock().values() {
                     live.interrupt.store(true, Ordering::Release);
@@ -385,7 +335,7 @@ impl Shared {
                 }
             }
             tokio::select! {
-                () = self.wake.notified() => {}
+                () = self.signals.woken() => {}
                 Some(()) = at_work.next(), if !at_work.is_empty() => {}
             }
         }
@@ -469,7 +419,7 @@ impl Shared {
                 Ok(row) => row,
                 // Somebody was faster: it was paused or cancelled meanwhile.
                 Err(Error::JobState { .. }) => {
-                    self.wake.notify_one();
+                    self.signals.wake();
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -524,7 +474,7 @@ impl Shared {
                     Ok(_) => self.note(job, JobEvent::Stopped, None)?,
                 }
                 // It may have been cancelled or resumed since.
-                self.wake.notify_one();
+                self.signals.wake();
             }
         }
         Ok(true)
@@ -553,11 +503,4 @@ impl Shared {
 
 fn count_end(outcome: &'static str) {
     metrics::counter!("icecore_jobs_ended_total", "outcome" => outcome).increment(1);
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("without a message")
-        .to_owned()
 }

@@ -22,6 +22,7 @@ mod cron;
 pub mod plan;
 mod row;
 mod runner;
+mod scheduler;
 mod spec;
 mod status;
 mod table;
@@ -33,7 +34,8 @@ pub use plan::Kind;
 pub use row::{
     Due, LastRun, Outcome, Paused, Run, ScheduleChain, ScheduleRow, Stuck, Track, Upkeep,
 };
-pub use runner::{Looked, ScheduleOptions, ScheduleRunner, Scheduler};
+pub use runner::{ScheduleOptions, ScheduleRunner};
+pub use scheduler::{Looked, Scheduler};
 pub use spec::{NewSchedule, OnFailure, OnRunning, ScheduleChange, ScheduleSpec, UpkeepSpec};
 pub use status::ScheduleStatus;
 pub use table::ScheduleTable;
