@@ -101,7 +101,7 @@ impl Collection {
         };
         let seal = enter(&store, &marker, &options).await?;
         let id = marker.collection_id;
-        let localities = places::open(places, id, &options, &counts).await?;
+        let localities = places::open(places, id, Root::MustExist, &options, &counts).await?;
         Ok(Self::of(store, localities, marker, options, seal))
     }
 
@@ -139,7 +139,7 @@ impl Collection {
             None => create(&store, &options).await?,
         };
         let id = marker.collection_id;
-        let localities = places::create_or_open(places, id, &options, &counts).await?;
+        let localities = places::open(places, id, Root::MayBeCreated, &options, &counts).await?;
         Ok(Self::of(store, localities, marker, options, seal))
     }
 

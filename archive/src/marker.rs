@@ -17,6 +17,7 @@ pub(crate) mod content;
 
 use icecore_mvcc::Timestamp;
 use object_store::path::Path;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -114,33 +115,40 @@ impl CollectionMarker {
         }
     }
 
-    /// Reads it: the version first, for the rest may look different in another.
     pub(crate) fn read(bytes: &[u8], location: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u64,
-        }
-        let damaged = |reason: String| Error::DamagedMarker {
-            path: COLLECTION_PATH.to_owned(),
-            location: location.to_owned(),
-            reason,
-        };
-        let Version {
-            format_version: found,
-        } = content::decode(bytes).map_err(damaged)?;
-        if found > COLLECTION_FORMAT_VERSION {
-            let (path, supported) = (COLLECTION_PATH.to_owned(), COLLECTION_FORMAT_VERSION);
-            return Err(Error::NewerFormat {
-                path,
-                found,
-                supported,
-            });
-        }
-        if found == 0 {
-            return Err(damaged("format version 0 does not exist".to_owned()));
-        }
-        content::decode(bytes).map_err(damaged)
+        read_versioned(bytes, COLLECTION_PATH, location)
     }
+}
+
+/// Reads a marker that says its format version, which is read first: the rest may look different in another.
+pub(crate) fn read_versioned<T: DeserializeOwned>(
+    bytes: &[u8],
+    path: &str,
+    location: &str,
+) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u64,
+    }
+    let damaged = |reason: String| Error::DamagedMarker {
+        path: path.to_owned(),
+        location: location.to_owned(),
+        reason,
+    };
+    let Version {
+        format_version: found,
+    } = content::decode(bytes).map_err(damaged)?;
+    if found > COLLECTION_FORMAT_VERSION {
+        return Err(Error::NewerFormat {
+            path: path.to_owned(),
+            found,
+            supported: COLLECTION_FORMAT_VERSION,
+        });
+    }
+    if found == 0 {
+        return Err(damaged("format version 0 does not exist".to_owned()));
+    }
+    content::decode(bytes).map_err(damaged)
 }
 
 /// The content of a full's marker.

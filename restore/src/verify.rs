@@ -194,8 +194,7 @@ pub async fn verify(collection: &Collection, options: &VerifyOptions) -> Result<
 /// Every chain, and the fulls that are listed and have none: their own markers are lost, so that restores find
 /// nothing.
 async fn chains_and_lost(collection: &Collection) -> Result<(Vec<Chain>, Vec<VerifiedLayer>)> {
-    let before = collection.fulls().await?;
-    let chains = collection.chains().await?;
+    let (before, chains) = collection.fulls_and_chains().await?;
     let has_chain = |full: &FullEntry| chains.iter().any(|chain| *chain.full() == full.path);
     if before.iter().all(has_chain) {
         return Ok((chains, Vec::new()));

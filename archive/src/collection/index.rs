@@ -190,7 +190,16 @@ impl Collection {
     /// # Errors
     /// Those of the store.
     pub async fn chains(&self) -> Result<Vec<Chain>> {
-        let (_, expired) = self.fulls_and_expired().await?;
+        Ok(self.fulls_and_chains().await?.1)
+    }
+
+    /// [`Collection::fulls`] and then [`Collection::chains`], in two listings. A full that is among the former alone
+    /// lost its marker, or was taken by retention in between.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn fulls_and_chains(&self) -> Result<(Vec<FullEntry>, Vec<Chain>)> {
+        let (fulls, expired) = self.fulls_and_expired().await?;
         let prefix = Path::from(CHAIN_PREFIX);
         let mut by_full: BTreeMap<FullPath, Vec<ObjectMeta>> = BTreeMap::new();
         for object in self.store().list(&prefix).await? {
@@ -208,7 +217,7 @@ impl Collection {
             chains.extend(self.read_chain(&full, &objects).await?);
         }
         chains.sort_by(|a, b| b.newer(a));
-        Ok(chains)
+        Ok((fulls, chains))
     }
 
     /// The chain that a restore was asked to read. One or two listings.

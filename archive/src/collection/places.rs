@@ -16,7 +16,9 @@ use crate::error::{Error, Result};
 use crate::ids::CollectionId;
 use crate::locality::{CollectionPlaces, Locality};
 use crate::manifest::FileEntry;
-use crate::marker::{COLLECTION_FORMAT_VERSION, COLLECTION_PATH, MAX_MARKER_BYTES, content};
+use crate::marker::{
+    COLLECTION_FORMAT_VERSION, COLLECTION_PATH, MAX_MARKER_BYTES, content, read_versioned,
+};
 use crate::options::StoreOptions;
 use crate::path::LayerPath;
 use crate::store::{self, Counters, PutOnce, Root, Store};
@@ -36,38 +38,24 @@ struct LocalityMarker {
 /// The stores of the localities.
 pub(super) type Localities = BTreeMap<Locality, Store>;
 
-/// Opens the places of the localities, each of which must be the collection's.
+/// Opens the places of the localities, each of which must be the collection's; where they may be created, one
+/// that nobody has is made the collection's.
 pub(super) async fn open(
     places: &CollectionPlaces,
     id: CollectionId,
+    root: Root,
     options: &StoreOptions,
     counts: &Arc<Counters>,
 ) -> Result<Localities> {
     let mut localities = Localities::new();
     for (locality, uri) in &places.others {
-        let store = store::open(uri, options, Root::MustExist, counts.clone())?;
-        match read(&store).await? {
-            Some(marker) => marker.check(id, locality, &store)?,
-            None => return Err(foreign(&store, locality, "nothing there says that it is")),
-        }
-        localities.insert(locality.clone(), store);
-    }
-    Ok(localities)
-}
-
-/// As [`open`]; a place that nobody has is made the collection's.
-pub(super) async fn create_or_open(
-    places: &CollectionPlaces,
-    id: CollectionId,
-    options: &StoreOptions,
-    counts: &Arc<Counters>,
-) -> Result<Localities> {
-    let mut localities = Localities::new();
-    for (locality, uri) in &places.others {
-        let store = store::open(uri, options, Root::MayBeCreated, counts.clone())?;
-        match read(&store).await? {
-            Some(marker) => marker.check(id, locality, &store)?,
-            None => claim(&store, id, locality, options).await?,
+        let store = store::open(uri, options, root, counts.clone())?;
+        match (read(&store).await?, root) {
+            (Some(marker), _) => marker.check(id, locality, &store)?,
+            (None, Root::MayBeCreated) => claim(&store, id, locality, options).await?,
+            (None, Root::MustExist) => {
+                return Err(foreign(&store, locality, "nothing there says that it is"));
+            }
         }
         localities.insert(locality.clone(), store);
     }
@@ -114,28 +102,8 @@ async fn read(store: &Store) -> Result<Option<LocalityMarker>> {
 }
 
 impl LocalityMarker {
-    /// Reads it: the version first, for the rest may look different in another.
     fn parse(bytes: &[u8], location: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u64,
-        }
-        let damaged = |reason: String| Error::DamagedMarker {
-            path: LOCALITY_PATH.to_owned(),
-            location: location.to_owned(),
-            reason,
-        };
-        let Version {
-            format_version: found,
-        } = content::decode(bytes).map_err(damaged)?;
-        if found > COLLECTION_FORMAT_VERSION {
-            return Err(Error::NewerFormat {
-                path: LOCALITY_PATH.to_owned(),
-                found,
-                supported: COLLECTION_FORMAT_VERSION,
-            });
-        }
-        content::decode(bytes).map_err(damaged)
+        read_versioned(bytes, LOCALITY_PATH, location)
     }
 
     /// Whether it says what was asked for.
