@@ -65,10 +65,12 @@ pub(crate) fn judge(engine: &Engine, survey: &Survey, all: bool) -> Result<Vec<J
     let oldest = survey.records.iter().filter(wanted);
     let oldest = oldest.map(|record| record.timestamp).min();
     let ledger = engine.attachment::<Ledger>();
+    let mut limits = Vec::new();
+    // Only where somebody asks how much is held.
     if let Some(oldest) = oldest {
         ledger.read_on(engine, oldest)?;
+        limits = limits_without_records(engine, survey);
     }
-    let limits = limits_without_records(engine, survey);
     let judge = |record: &Record| {
         let held_bytes = wanted(&record).then(|| held_bytes(&ledger, &limits, record));
         let age = survey.now.since(record.timestamp);
