@@ -10,12 +10,14 @@
     reason = "test code"
 )]
 
+mod serving;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use icecore_archive::{BackupSelector, Collection, CollectionUri, StoreOptions};
@@ -23,15 +25,10 @@ use icecore_engine::{Batch, Durability, Engine, Keyspace, Options, ScanDirection
 use icecore_mvcc::{KeyRange, KeyspaceSettings};
 use icecore_testkit::scratch;
 use serde_json::{Value, json};
+use serving::{Serving, command};
 
 /// Rows of the keyspace; with their values some 8 MiB, in files of one.
 const ROWS: u32 = 8000;
-
-fn command(db: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_icecore"));
-    command.arg("--db").arg(db).env_remove("RUST_LOG");
-    command
-}
 
 fn icecore(db: &Path, arguments: &[&str]) -> Output {
     command(db).args(arguments).output().unwrap()
@@ -55,48 +52,13 @@ fn json_of(db: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&succeed(db, &arguments)).unwrap()
 }
 
-/// A process that runs jobs.
-struct Serving {
-    child: Child,
-    db: PathBuf,
+/// Has a process run jobs.
+fn serve(db: &Path) -> Serving {
+    let arguments = ["serve-jobs", "--create", "--checkpoint-interval", "100ms"];
+    Serving::start(db, &arguments)
 }
 
 impl Serving {
-    fn start(db: &Path) -> Self {
-        let mut child = command(db)
-            .args(["serve-jobs", "--create", "--checkpoint-interval", "100ms"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        assert!(line.starts_with("serving the jobs of database"), "{line}");
-        Self {
-            child,
-            db: db.to_owned(),
-        }
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// SIGKILL.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM; it must end by itself, and well.
-    fn terminate(mut self) {
-        let pid = self.pid().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(told.success());
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}");
-    }
-
     /// What the command line has no option for: small files.
     fn submit(&self, kind: &str, spec: Value) -> String {
         let answer =
@@ -187,7 +149,7 @@ impl Stage {
 
     /// The data files of the collection.
     fn stored(&self) -> Vec<PathBuf> {
-        let mut found = files_below(&self.collection());
+        let mut found = scratch::files_below(&self.collection());
         found.retain(|path| path.extension().is_some_and(|ending| ending == "sst"));
         found
     }
@@ -216,20 +178,6 @@ impl Stage {
         change(&engine);
         engine.close().unwrap();
     }
-}
-
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    // It may not be there yet, or go while it is looked at.
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files_below(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// Rows with values that do not compress.
@@ -269,7 +217,7 @@ fn rows_of(db: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// Kills the process in the middle of a backup, starts it again, and counts what was done twice.
 fn killed_in_the_middle(stage: &Stage, spec: Value, mebibytes: u64) {
     let before = stage.stored().len();
-    let serving = Serving::start(&stage.db);
+    let serving = serve(&stage.db);
     let id = serving.submit("backup", spec);
     serving.wait_for(&id, "half done", |job| mebibytes_noted(job) >= mebibytes);
     serving.kill();
@@ -280,7 +228,7 @@ fn killed_in_the_middle(stage: &Stage, spec: Value, mebibytes: u64) {
     assert!(job["protection"].is_string());
     let noted = job["checkpoint"]["files"].as_u64().unwrap() as usize;
     assert!(noted >= 2 && noted <= stored, "{noted} of {stored}");
-    let serving = Serving::start(&stage.db);
+    let serving = serve(&stage.db);
     let job = serving.state(&id, "succeeded");
     assert_eq!(
         (&job["runs"], &job["progress"]["fraction"]),
@@ -322,11 +270,11 @@ fn what_is_killed_goes_on_and_does_less_than_a_checkpoint_interval_again() {
     killed_in_the_middle(&stage, stage.spec(Some("LATEST")), 2);
 
     let copy = stage.folder.path().join("copy");
-    let serving = Serving::start(&copy);
+    let serving = serve(&copy);
     let spec = json!({"from": stage.uri(), "backup": "LATEST", "max_requests_per_second": 12});
     let id = serving.submit("restore", spec);
     let staged = || {
-        let mut found = files_below(&copy.join("staging"));
+        let mut found = scratch::files_below(&copy.join("staging"));
         found.retain(|path| {
             let same = |stored: &PathBuf| {
                 stored.file_name() == path.file_name()
@@ -356,7 +304,7 @@ fn what_is_killed_goes_on_and_does_less_than_a_checkpoint_interval_again() {
         refused(&copy, &["scan", "t"]).contains("does not exist"),
         "nothing is visible"
     );
-    let serving = Serving::start(&copy);
+    let serving = serve(&copy);
     serving.state(&id, "succeeded");
     serving.terminate();
     assert!(rows_of(&copy) == rows_of(&stage.db), "the rows differ");
@@ -428,7 +376,7 @@ fn jobs_are_paused_resumed_and_cancelled_by_another_process() {
         succeed(db, &["jobs", "list"]),
         " job  state  since  progress  what  error\n"
     );
-    let serving = Serving::start(db);
+    let serving = serve(db);
     let mode = std::fs::metadata(db.join("jobs.sock"))
         .unwrap()
         .permissions()
@@ -464,7 +412,7 @@ fn jobs_are_paused_resumed_and_cancelled_by_another_process() {
     assert_eq!(json_of(db, &["jobs", "list"])["jobs"][0]["state"], "paused");
     assert!(succeed(db, &["gc", "status"]).contains(&format!("backup job {id}")));
     assert!(succeed(db, &["jobs", "resume", &id]).contains("is to be resumed"));
-    let serving = Serving::start(db);
+    let serving = serve(db);
     assert!(succeed(db, &["jobs", "show", &id, "--wait"]).contains("succeeded since"));
 
     // The whole of it by commands alone.
@@ -497,7 +445,7 @@ fn jobs_are_paused_resumed_and_cancelled_by_another_process() {
 #[test]
 fn a_restore_is_cancelled_and_taken_again() {
     let stage = Stage::new();
-    let serving = Serving::start(&stage.db);
+    let serving = serve(&stage.db);
     let id = serving.submit(
         "backup",
         json!({"into": stage.uri(), "target_file_bytes": 1 << 20}),
@@ -505,7 +453,7 @@ fn a_restore_is_cancelled_and_taken_again() {
     serving.state(&id, "succeeded");
     serving.terminate();
     let copy = stage.folder.path().join("copy");
-    let serving = Serving::start(&copy);
+    let serving = serve(&copy);
     let uri = stage.uri();
     let detached = [
         "restore",
@@ -549,7 +497,7 @@ struct Coming {
 impl Coming {
     fn new() -> Self {
         let stage = Stage::new();
-        let serving = Serving::start(&stage.db);
+        let serving = serve(&stage.db);
         let id = serving.submit(
             "backup",
             json!({"into": stage.uri(), "target_file_bytes": 1 << 20}),
@@ -577,7 +525,7 @@ impl Coming {
 
     /// The files that were fetched and are not in yet.
     fn staged(&self) -> Vec<PathBuf> {
-        let mut found = files_below(&self.copy.join("staging"));
+        let mut found = scratch::files_below(&self.copy.join("staging"));
         found.retain(|path| path.extension().is_some_and(|ending| ending == "sst"));
         found.sort();
         found
@@ -599,7 +547,7 @@ impl Coming {
 fn a_restore_belongs_to_its_job() {
     let coming = Coming::new();
     let (copy, uri) = (&coming.copy, coming.stage.uri());
-    let serving = Serving::start(copy);
+    let serving = serve(copy);
     let id = coming.paused(&serving);
     let staged = coming.staged();
     assert!(!staged.is_empty());
@@ -637,11 +585,11 @@ fn a_restore_belongs_to_its_job() {
     let told = succeed(copy, &["restore", "--abandon"]);
     assert!(told.contains(&format!("job {id} keeps its own")), "{told}");
     assert_eq!(coming.staged(), staged);
-    let serving = Serving::start(copy);
+    let serving = serve(copy);
     coming.goes_on(serving, &id);
 
     // What is over is in nobody's way.
-    let serving = Serving::start(copy);
+    let serving = serve(copy);
     let id = serving.submit("restore", coming.spec());
     let job = serving.wait_for(&id, "failed", |job| job["state"] == "failed");
     assert!(
@@ -658,7 +606,7 @@ fn a_restore_belongs_to_its_job() {
 #[test]
 fn a_restore_waits_for_what_may_pass() {
     let coming = Coming::new();
-    let serving = Serving::start(&coming.copy);
+    let serving = serve(&coming.copy);
     let id = coming.paused(&serving);
     let staged = coming.staged();
     let waits = |serving: &Serving, why: &str| {
@@ -720,7 +668,7 @@ fn restores_without_their_job_are_given_up() {
         engine.restore_staging_dir(&id).unwrap();
     }
     engine.close().unwrap();
-    Serving::start(&db).terminate();
+    serve(&db).terminate();
     let engine = Engine::open(&db, &Options::default()).unwrap();
     let left: Vec<String> = engine
         .restoring()
@@ -745,7 +693,7 @@ fn of_two_processes_for_one_slot_the_loser_says_who_has_it() {
         .arg(&copy)
         .status();
     assert!(copied.unwrap().success());
-    let slow = Serving::start(&stage.db);
+    let slow = serve(&stage.db);
     let id = slow.submit("backup", stage.spec(Some("LATEST")));
     slow.wait_for(&id, "half done", |job| mebibytes_noted(job) >= 1);
     let winner = command(&copy)
@@ -772,7 +720,7 @@ fn of_two_processes_for_one_slot_the_loser_says_who_has_it() {
 #[test]
 fn the_socket_answers_what_it_does_not_understand() {
     let stage = Stage::new();
-    let serving = Serving::start(&stage.db);
+    let serving = serve(&stage.db);
     for (request, answer) in [
         (json!({"version": 2, "method": "list"}), "version 2"),
         (json!({"version": 1, "method": "dance"}), "cannot be read"),

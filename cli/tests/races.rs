@@ -17,7 +17,7 @@
 mod racers;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,9 +162,9 @@ impl Stage {
 
     /// Stops a backup somewhere in its middle: so long after it made its first object.
     fn stalled(&mut self, onto: bool, mode: &str, after: Duration) -> Running {
-        let before = files_below(&self.path("collection")).len();
+        let before = scratch::files_below(&self.path("collection")).len();
         let mut sleeper = self.backup("sleeper", onto, mode);
-        while files_below(&self.path("collection")).len() <= before && !sleeper.is_over() {
+        while scratch::files_below(&self.path("collection")).len() <= before && !sleeper.is_over() {
             std::thread::sleep(Duration::from_micros(300));
         }
         std::thread::sleep(after);
@@ -301,7 +301,7 @@ impl Stage {
             }
             false
         });
-        let marks = files_below(&self.path("collection/metadata/latest"));
+        let marks = scratch::files_below(&self.path("collection/metadata/latest"));
         let is_expired = marks.iter().any(|path| {
             let name = path.file_name().unwrap().to_str().unwrap();
             let full = name
@@ -417,20 +417,6 @@ fn on_collection<T>(uri: &str, work: impl AsyncFnOnce(Collection) -> T) -> T {
     })
 }
 
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    // It may not be there yet, or go while it is looked at.
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files_below(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
-}
-
 #[test]
 fn whoever_wins_nothing_that_is_listed_is_broken() {
     let rounds = u32::try_from(scratch::count_from_env("ICECORE_RACE_ROUNDS", 5)).unwrap();
@@ -482,7 +468,7 @@ fn planted_bug_a_file_that_is_listed_and_gone_is_caught() {
     let caught = stage.check().unwrap_err();
     assert!(caught.contains("restores to another state"), "{caught}");
     stage.states.push(state);
-    let mut stored = files_below(&stage.path("collection"));
+    let mut stored = scratch::files_below(&stage.path("collection"));
     stored.retain(|path| path.extension().is_some_and(|ending| ending == "sst"));
     std::fs::remove_file(&stored[0]).unwrap();
     let caught = stage.check().unwrap_err();

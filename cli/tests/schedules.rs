@@ -10,14 +10,16 @@
     reason = "test code"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+mod serving;
+
+use std::path::PathBuf;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use icecore_archive::CollectionUri;
 use icecore_testkit::scratch;
 use serde_json::Value;
+use serving::{Serving, command};
 
 struct Stage {
     folder: tempfile::TempDir,
@@ -101,42 +103,6 @@ impl Stage {
             assert!(Instant::now() < until, "never {what}: {schedule:#}");
             std::thread::sleep(Duration::from_millis(20));
         }
-    }
-}
-
-fn command(db: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_icecore"));
-    command.arg("--db").arg(db).env_remove("RUST_LOG");
-    command
-}
-
-/// A process that has the database.
-struct Serving(Child);
-
-impl Serving {
-    fn start(db: &Path, arguments: &[&str]) -> Self {
-        let mut child = command(db)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        assert!(line.starts_with("serving the jobs of database"), "{line}");
-        Self(child)
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    fn terminate(mut self) {
-        let pid = self.0.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(told.success());
-        assert!(self.0.wait().unwrap().success());
     }
 }
 

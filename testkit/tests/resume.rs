@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use icecore_backup::BackupOptions;
 use icecore_engine::{Engine, RestoreScope};
+use icecore_mvcc::Timestamp;
 use icecore_restore::{Error, RestoreOptions, dry_run, plan_restore, restore};
 use many_files::{ManyFiles, clock_options, fill, rows_at, rows_of, small_files};
 
@@ -44,6 +45,23 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Begins a restore twice and stops it within a layer, each time as another process.
+async fn interrupted_twice(stage: &ManyFiles, dir: &Path, as_of: Option<Timestamp>) {
+    for readings in [3, 5] {
+        let engine = Engine::open(dir, &clock_options()).unwrap();
+        let options = RestoreOptions {
+            as_of,
+            ..stopping_after(readings)
+        };
+        let error = restore(&engine, &stage.collection, &options)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Interrupted), "{error}");
+        assert!(engine.keyspaces().is_empty(), "nothing is visible");
+        engine.close().unwrap();
+    }
+}
+
 /// In the middle of a layer: the files that were fetched are not fetched again, though the process that
 /// fetched them is gone.
 #[tokio::test(flavor = "multi_thread")]
@@ -53,19 +71,7 @@ async fn a_restore_that_was_interrupted_within_a_layer_fetches_no_file_twice() {
     assert!(files >= 6, "{files} files");
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("db");
-    let mut stopped = 0;
-    for readings in [3, 5] {
-        let engine = Engine::open(&dir, &clock_options()).unwrap();
-        let options = stopping_after(readings);
-        let error = restore(&engine, &stage.collection, &options)
-            .await
-            .unwrap_err();
-        assert!(matches!(error, Error::Interrupted), "{error}");
-        assert!(engine.keyspaces().is_empty(), "nothing is visible");
-        stopped += 1;
-        engine.close().unwrap();
-    }
-    assert_eq!(stopped, 2);
+    interrupted_twice(&stage, &dir, None).await;
     let engine = Engine::open(&dir, &clock_options()).unwrap();
     restore(&engine, &stage.collection, &RestoreOptions::default())
         .await
@@ -89,18 +95,7 @@ async fn copied_files_are_not_fetched_twice() {
     for as_of in [None, Some(middle)] {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("db");
-        for readings in [3, 5] {
-            let engine = Engine::open(&dir, &clock_options()).unwrap();
-            let options = RestoreOptions {
-                as_of,
-                ..stopping_after(readings)
-            };
-            let error = restore(&engine, &stage.collection, &options)
-                .await
-                .unwrap_err();
-            assert!(matches!(error, Error::Interrupted), "{error}");
-            engine.close().unwrap();
-        }
+        interrupted_twice(&stage, &dir, as_of).await;
         let engine = Engine::open(&dir, &clock_options()).unwrap();
         // What a run left behind that died while it wrote what the files show as of the target.
         let id = engine.restoring()[0].restore_id();
@@ -140,18 +135,7 @@ async fn files_that_straddle_the_target_are_not_fetched_twice() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("db");
     let as_of = Some(middle);
-    for readings in [3, 5] {
-        let engine = Engine::open(&dir, &clock_options()).unwrap();
-        let options = RestoreOptions {
-            as_of,
-            ..stopping_after(readings)
-        };
-        let error = restore(&engine, &stage.collection, &options)
-            .await
-            .unwrap_err();
-        assert!(matches!(error, Error::Interrupted), "{error}");
-        engine.close().unwrap();
-    }
+    interrupted_twice(&stage, &dir, as_of).await;
     let engine = Engine::open(&dir, &clock_options()).unwrap();
     let options = RestoreOptions {
         as_of,
